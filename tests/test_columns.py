@@ -101,7 +101,7 @@ def test_numbers_that_a_frame_holds_as_objects(cells):
         ([[1], "q", "r", "s"], "column 'a' is text but for 1 cell: \\[1\\] in row 1; make"),
         ([1j, 2, 3, 4], "column 'a' is numeric but for 1 cell: 1j in row 1; make"),
         ([10**400, 2, 3, 4], "column 'a' holds an integer too large"),
-        (pd.date_range("2020-01-01", periods=4), "column 'a' holds datetime64.*, neither numbers nor text"),
+        (pd.timedelta_range("1D", periods=4), "column 'a' holds timedelta64.*, neither numbers nor text"),
         (pd.period_range("2020-01-01", periods=4), "column 'a' is numeric but for 4 cells: Period"),
     ],
     ids=lambda value: str(value)[:30],
@@ -377,9 +377,12 @@ def test_truth_values_that_pandas_made_of_texts_are_those_texts(tmp_path, truths
         ([f"{hour}:{minute:02}" for hour in range(10) for minute in (0, 15, 30)] * 2, "'c' looks like dates ('0:00')"),
         (
             [f"${at}.50" for at in range(60)],
-            "'c' holds numbers with $ ('$0.50'), each of which becomes a feature; write",
+            "'c' holds numbers with $ ('$0.50'), each of which is a level of its own; write",
         ),
-        ([f"{at % 4}%" for at in range(60)], "'c' holds numbers with % ('0%'), each of which becomes a feature; write"),
+        (
+            [f"{at % 4}%" for at in range(60)],
+            "'c' holds numbers with % ('0%'), each of which is a level of its own; write",
+        ),
         ([f"1.{at:03},5 €" for at in range(60)], "'c' holds numbers with €"),
         ([f"person {at}" for at in range(60)], "'c' has 60 different texts in 60 rows"),
         ([f"person {at % 29}" for at in range(60)], None),

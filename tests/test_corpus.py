@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from popjax.data.dataset import load
+from popjax.data.dates import part_names
+from popjax.data.faults import Problems
 
 CORPUS = Path(__file__).parent / "corpus"
 NOTHING = 'use missing="median" (--missing median) or missing="drop" (--missing drop)'
@@ -63,10 +65,11 @@ CSV = {
     ),
     "decimal_commas": Refused(
         "column 'a' is numeric but for 2 cells: '1,5' in row 1, '2,25' in row 2; "
-        f"write 1.5, with a decimal point; {MEND}"
+        f"write 1.5, with a decimal point, or read them with --decimal ,; {MEND}"
     ),
     "thousands": Refused(
-        f"column 'a' is numeric but for 3 cells: '1,234.5' in row 1, '2,000' in row 2, '-1,234,567' in row 3; {MEND}"
+        "column 'a' is numeric but for 3 cells: '1,234.5' in row 1, '2,000' in row 2, '-1,234,567' in row 3; "
+        f"read them with --thousands ,; {MEND}"
     ),
     # text
     "text": Loads(
@@ -87,7 +90,11 @@ CSV = {
     ),
     "signed_codes": Loads({"c": ("+08", "-007", "7")}, [[0, 1, 0], [1, 0, 0], [0, 0, 1]], list("uvv")),
     "truth_values": Loads({"flag": ("false", "true")}, [[0, 1], [1, 0], [0, 1]], ["False", "True", "False"]),
-    "dates": Loads({"day": ("2024-01-01", "2024-01-02")}, [[1, 0], [0, 1], [1, 0]], list("uvv")),
+    "dates": Loads(
+        dict.fromkeys(part_names("day")),
+        [[2024, 1, 0, 1, 0], [2024, 1, 1, 2, 1], [2024, 1, 0, 1, 0]],
+        list("uvv"),
+    ),
     "half_numbers": Loads(
         {"c": ("1", "2", "x", "z")}, [[1, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], list("uvuv")
     ),
@@ -120,7 +127,7 @@ CSV = {
         A | {"c": ("p", "q")}, [[1, 0, 1], [4, 1, 0], [4, 1, 0], [8, 0, 1], [4, 1, 0]], list("uvuvu"), "median"
     ),
     "missing_text_spelled": Loads({"c": ("NA",)}, [[1]] * 5, list("uvuvu"), "median"),
-    "missing_number": Refused(f"2 missing cells, the first in column 'a', row 2; {NOTHING}"),
+    "missing_number": Refused(f"2 missing cells ('a' 1, 'c' 1), the first in column 'a', row 2; {NOTHING}"),
     "missing_text": Refused(f"1 missing cells, the first in column 'c', row 3; {NOTHING}"),
     "missing_target": Refused("2 rows have a 'y'; give at least 3"),
     "two_rows_left": Refused("2 rows; give at least 3, one each to train, validate and test", "drop"),
@@ -267,18 +274,21 @@ PARQUET = {
             "median",
         ),
     ),
-    "holed, unasked": (parquet(HOLED), Refused(f"5 missing cells, the first in column 'n', row 1; {NOTHING}")),
+    "holed, unasked": (
+        parquet(HOLED),
+        Refused(f"5 missing cells ('a' 2, 'n' 1, 'c' 2), the first in column 'n', row 1; {NOTHING}"),
+    ),
     "null column": (
         parquet({"a": pa.nulls(3), "b": [1, 2, 3], **UV}),
         Loads({"b": None}, [[1], [2], [3]], list("uvu"), "median"),
     ),
     "times": (
         cell(pa.timestamp("us")),
-        Refused("column 'when' holds timestamp[us], neither numbers nor text; convert it or drop it"),
+        Loads(dict.fromkeys(part_names("when")), [[1970, 1, 3, 1, 0]] * 3, list("uvu")),
     ),
     "days": (
         cell(pa.date32()),
-        Refused("column 'when' holds date32[day], neither numbers nor text; convert it or drop it"),
+        Loads(dict.fromkeys(part_names("when")), [[1970, 1, 3, 1, 0]] * 3, list("uvu")),
     ),
     "lists": (
         cell(pa.list_(pa.int64())),
@@ -381,15 +391,15 @@ def test_the_corpus_is_whole():
 
 
 def only_value_error(path, content, missing="median"):
-    """Load it: whatever it holds, it is a Dataset of finite numbers or a ValueError of one line that names the file."""
+    """Load it: whatever it holds, it is a Dataset of finite numbers or a ValueError of lines that name the file."""
     path.write_bytes(content)
     try:
         dataset = load(str(path), "y", missing)
     except ValueError as error:
-        message = str(error)
-        assert message.splitlines() == [message]
-        assert type(error) is ValueError
-        assert repr(str(path)) in message
+        assert type(error) in (ValueError, Problems)
+        for message in getattr(error, "lines", (str(error),)):
+            assert message.splitlines() == [message]
+            assert repr(str(path)) in message
     else:
         assert np.isfinite(dataset.x).all()
         assert dataset.x.shape[0] == len(dataset.y) >= 3

@@ -488,13 +488,13 @@ def test_the_columns_of_a_frame_may_be_numbered():
         (FRAME[:0], "y", "DataFrame: x has no rows; give some"),
         (FRAME, None, "needs a target"),
         (FRAME, "z", "'z'"),
-        (FRAME.assign(b=pd.date_range("2020-01-01", periods=4)), "y", "'b'"),
+        (FRAME.assign(b=pd.timedelta_range("1D", periods=4)), "y", "'b'"),
         (FRAME.assign(y=pd.date_range("2020-01-01", periods=4)), "y", "'y'"),
         (FRAME.assign(y="u"), "y", "'y'"),
         (FRAME.set_axis(["a", "a", "c", "y"], axis=1), "y", "'a'"),
         (FRAME[["a", "b", "y", "y"]], "y", "'y'"),
     ],
-    ids=["no rows", "no target", "unknown", "dates", "date target", "one class", "twice", "target twice"],
+    ids=["no rows", "no target", "unknown", "durations", "date target", "one class", "twice", "target twice"],
 )
 def test_a_bad_frame_is_refused_by_name(frame, target, named):
     with refused(named):
@@ -603,7 +603,9 @@ def test_a_point_is_suggested_where_most_bad_cells_have_a_decimal_comma(table, c
     content = "a;y\n" + "".join(f"{cell};{at % 2}\n" for at, cell in enumerate([*cells, *range(5)]))
     with pytest.raises(ValueError, match="'a' is numeric but for 3 cells") as caught:
         table(content)
-    assert ("; write 1.5, with a decimal point; mend" in str(caught.value)) == ("?" in cells)
+    remedy = "write 1.5, with a decimal point, or read them with --decimal ,; mend"
+    assert (remedy in str(caught.value)) == ("?" in cells)
+    assert ("; read them with --thousands ,; mend" in str(caught.value)) == ("?" not in cells)
 
 
 @pytest.mark.parametrize("source", ["iris", "table.xls", "", "Digits"])

@@ -305,15 +305,17 @@ def test_frames_of_polars_and_arrow_are_as_pandas(doubted):
         np.testing.assert_array_equal(trained.predict_proba(left), told)
 
 
-def test_a_lazy_frame_and_dates_are_one_line():
+def test_a_lazy_frame_and_durations_are_one_line():
     import datetime
 
     import polars as pl
 
-    frame = pl.DataFrame({"day": [datetime.date(2020, 1, 1)] * 30, "y": list(range(30))})
+    frame = pl.DataFrame({"day": [datetime.timedelta(1)] * 30, "y": list(range(30))})
     with pytest.raises(ValueError, match=r"the data are a lazy frame of polars; collect\(\) it"):
         pj.supervised(frame.lazy(), target="y")
-    with pytest.raises(ValueError, match="column 'day' holds Date, neither numbers nor text; convert it or drop it"):
+    with pytest.raises(
+        ValueError, match=r"column 'day' holds Duration.*, neither numbers nor text; convert it or drop it"
+    ):
         pj.supervised(frame, target="y")
 
 
@@ -492,3 +494,92 @@ def test_a_number_of_each_row_that_dominates_is_said(tmp_path):
     said = "the column 'account' has another whole number in each row, and is worth more to the winner than all others"
     assert headline.overlooked(results) == [f"{said}; if it only names the rows, leave it out (--drop account)"]
     assert "leave it out (--drop account)" in (tmp_path / "run/report.html").read_text()
+
+
+MESSY = """,id,day,city,area,rooms,empty,same,price
+0,A1,2024-01-01,Oslo,"1,5",3,,7,100.5
+1,A2,2024-01-02,Rome,2.5,x,,7,200
+2,A3,2024-01-02,Rome,3.5,4,,7,300
+3,A4,2024-01-05,,4.5,4,,7,
+4,A5,2024-01-02,Rome,2.5,2,7,400
+5,A6,2024-02-02,,2.5,2,,7,500.25
+5,A6,2024-02-02,Bern,,2,,7,500.25
+"""
+
+
+@pytest.mark.parametrize("name", ["doctor", "sweep"])
+def test_all_problems_of_a_file_are_told_at_once(command, tmp_path, name):
+    """A line each: a row of another length, two columns with mistakes, missing cells of others; then all is well."""
+    (tmp_path / "messy.csv").write_text(MESSY)
+    words = ["--dataset", "messy.csv", "--target", "price"]
+    told = command(name, *words)
+    assert told.returncode == 2
+    said = told.stderr.splitlines()
+    for line, says in zip(
+        said,
+        (
+            "'messy.csv': line 6 has 8 fields, the header 9; mend that line",
+            "column 'area' is numeric but for 1 cell: '1,5' in row 1; write 1.5, with a decimal point, or read them",
+            "column 'rooms' is numeric but for 1 cell: 'x' in row 2",
+            "1 missing cells, the first in column 'city', row 5",
+        ),
+        strict=True,
+    ):
+        assert says in line
+        assert line.startswith("popjax: 'messy.csv': ")
+    with pytest.raises(ValueError) as caught:
+        pj.supervised(str(tmp_path / "messy.csv"), target="price")
+    assert [line.partition("': ")[2] for line in str(caught.value).splitlines()] == [
+        line.partition("': ")[2] for line in said
+    ]
+    lines = MESSY.replace('"1,5"', "1.5").replace(",x,", ",5,").splitlines(keepends=True)
+    (tmp_path / "messy.csv").write_text("".join([*lines[:5], lines[6].replace("5,A6", "4,A6")]))
+    more = ["--missing", "median"] if name == "doctor" else ["--missing", "median", "--trials", 1, "--epochs", 1]
+    fine = command(name, *words, *more)
+    assert fine.returncode == 0, fine.stderr
+    for note in (
+        "column 1 has no name and counts the rows; left out",
+        "the column 'empty' has no value at all, and is left out",
+        "1 of 5 rows left out: 1 without 'price'",
+        "the same value stands in all rows of 'same'; it tells nothing",
+        "the column 'day' holds dates",
+    ):
+        assert note in fine.stderr
+    assert not list(tmp_path.glob("runs/*")) or name == "sweep", "a doctor leaves nothing behind"
+
+
+def test_the_doctor_tells_what_each_column_becomes(command, tmp_path, refused_in_one_line):
+    """As training would read it: with the missing cells of a model that takes them, groups, and what is left out."""
+    rows = [
+        f"u{at // 2},{('a', 'b', '')[at % 3]},2024-03-{at + 1:02},{'' if at == 4 else at},{at % 2}" for at in range(9)
+    ]
+    (tmp_path / "rows.csv").write_text("user,kind,day,size,y\n" + "\n".join(rows) + "\n")
+    words = ["--dataset", "rows.csv", "--target", "y", "--groups", "user", "--model", "tabular"]
+    done = command("doctor", *words)
+    assert done.returncode == 0, done.stderr
+    head, _, *lines = done.stdout.splitlines()
+    assert head == "dataset: rows.csv, 9 rows, classification, 2 classes"
+    assert [" ".join(line.split()) for line in lines] == [
+        "user groups of rows that stay together -",
+        "kind text, 3 levels: '', 'a', 'b' 3",
+        "day date, 2024-03-01 to 2024-03-09: year, month, weekday, day of the year, days 0",
+        "size number, 0 to 8 1",
+        "y target: classification, 2 classes -",
+    ]
+    frame = pd.DataFrame({"kind": list("abaab"), "size": [1.0, None, 3.0, 4.0, 5.0], "y": [0, 1, 0, 1, 0]})
+    frame.to_parquet(tmp_path / "rows.parquet")
+    done = command("doctor", "--dataset", "rows.parquet", "--target", "y", "--drop", "kind", "--missing", "drop")
+    assert "left out: as --drop says" in done.stdout
+    refused_in_one_line("doctor", "--target", "y", says=["--target needs --dataset"])
+    refused_in_one_line("doctor", "--dataset", "nowhere.csv", "--target", "y", says=["cannot read 'nowhere.csv'"])
+    refused_in_one_line("doctor", "--dataset", "rows.csv", says=["needs a target"])
+
+
+def test_missing_cells_and_a_target_that_is_wrong_are_told_together():
+    x = np.array([[1.0, np.nan], [np.nan, 2], [3, 4], [5, 6]])
+    frame = pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": ["only"] * 4})
+    with pytest.raises(ValueError) as caught:
+        pj.supervised(frame, target="y")
+    first, second = str(caught.value).splitlines()
+    assert "2 missing cells ('a' 1, 'b' 1), the first in column 'b', row 1" in first
+    assert "'y'" in second

@@ -103,15 +103,17 @@ def test_it_is_what_the_predictor_predicts(command, tmp_path, run, suffix):
 def test_parts_of_any_size_are_the_same_rows(tmp_path, monkeypatch, suffix):
     file = written(table(100), tmp_path / f"rows{suffix}")
     names = ["income", "city"]
-    (whole,) = batches.batches_of(file, names)
+    asked = batches.Asked(names, keep=["age"])
+    (whole,) = batches.batches_of(file, asked)
     for size in (1, 8, 64, 150):
         monkeypatch.setattr("popjax.data.batches.CHUNK", size)
-        monkeypatch.setattr("popjax.data.csv_table.CHUNK", size)
-        parts = list(batches.batches_of(file, names))
+        monkeypatch.setattr("popjax.data.csv_file.CHUNK", size)
+        parts = list(batches.batches_of(file, asked))
         assert len(parts) > 1
-        for at, column in enumerate(whole):
-            joined = [cell for part in parts for cell in part[at].tolist()]
+        for at, column in enumerate(whole.cells):
+            joined = [cell for part in parts for cell in part.cells[at].tolist()]
             assert joined == column.tolist()
+        assert [str(cell) for part in parts for cell in part.kept[0]] == [str(cell) for cell in whole.kept[0]]
 
 
 def test_a_text_column_is_text_whatever_its_cells_look_like(command, tmp_path, monkeypatch):
@@ -175,7 +177,7 @@ def test_a_bad_row_of_a_later_part_is_named_by_its_number(refused_in_one_line, t
         (["bytes.parquet"], "column 'city' holds bytes that are no UTF-8"),
         (["rows.npz"], "is no file of columns; give one of .csv, .tsv, .parquet"),
         (["damaged.parquet"], "cannot read 'damaged.parquet' as Parquet"),
-        (["times.parquet"], "column 'income' holds timestamp"),
+        (["times.parquet"], "column 'income' is numeric, but row 1 holds datetime.datetime(1970"),
         (["rows.csv", "--out", "said.xlsx"], "--out 'said.xlsx' is no file of columns"),
         (["rows.csv", "--out", "./rows.csv"], "is the file that is read; name another one"),
         (["rows.csv", "--out", "nowhere/said.csv"], "is in no directory; name a file in one that is there"),
@@ -278,3 +280,84 @@ def test_threads_that_share_a_predictor_predict_what_one_thread_does(rows):
         np.testing.assert_array_equal(one, same)
     for one, question in zip(found, asked, strict=True):
         np.testing.assert_array_equal(one, shared.predict_proba(question))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_columns_of_the_file_are_kept_beside_the_predictions(command, tmp_path, run, suffix):
+    """As the file has them, in the order that was asked for, or all; of Parquet with their types."""
+    place, predictor = run
+    frame = table(200, seed=2).assign(id=[f"00{at}" for at in range(200)], count=range(200))
+    file = written(frame, tmp_path / f"rows{suffix}")
+    names = list(predictor.outputs) or ["prediction"]
+    for keep, kept in (("id,count", ["id", "count"]), ("all", list(frame.columns))):
+        ended = command("predict", place, file, "--keep", keep, "--out", f"said{suffix}")
+        assert ended.returncode == 0, ended.stderr
+        if suffix == ".parquet":
+            found = pq.read_table(tmp_path / "said.parquet")
+            assert found.schema.field("count").type == pa.int64()
+            found = found.to_pydict()
+            assert found["id"] == frame["id"].tolist()
+        else:
+            found = columns_of((tmp_path / "said.csv").read_text())
+            given = columns_of(file.read_text())
+            assert all(found[name] == given[name] for name in kept)
+        assert list(found) == [*kept, *names]
+        for name, values in zip(names, predictor.predict(frame).reshape(200, -1).T, strict=True):
+            close(found[name], values)
+
+
+def test_what_cannot_be_kept_is_one_line(tmp_path, run, refused_in_one_line):
+    place, predictor = run
+    name = (list(predictor.outputs) or ["prediction"])[0]
+    written(table(20).assign(**{name: 1}), tmp_path / "rows.csv")
+    refused_in_one_line("predict", place, "rows.csv", "--keep", "ident", says=["has no column 'ident' to keep"])
+    refused_in_one_line("predict", place, "rows.csv", "--keep", "all", says=[f"--keep {name}: a column of the pred"])
+    refused_in_one_line("predict", place, "rows.csv", "--keep", "age,,city", says=["--keep 'age,,city': write names"])
+
+
+@pytest.mark.parametrize("words", [[], ["--proba"]], ids=["decided", "chances"])
+def test_the_spread_is_that_of_all_models(command, tmp_path, run, words):
+    """Of the probability of the class that is predicted, of each, or of values: by hand, over trials and folds."""
+    place, predictor = run
+    frame = table(50, seed=3)
+    file = written(frame, tmp_path / "rows.csv")
+    ended = command("predict", place, file, "--spread", *words)
+    kind = predictor.recipe.kind
+    if sum(one.members for one in predictor.trained) == 1 or (words and not kind.chances):
+        assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
+        return
+    assert ended.returncode == 0, ended.stderr
+    assert "it is no interval" in ended.stderr
+    alone = [predictor.only(trial).each_of(predictor.recipe.encoded(frame)) for trial in predictor.trials]
+    spread = np.concatenate(alone).std(0)
+    np.testing.assert_allclose(predictor.spread(frame), spread, rtol=1e-6, atol=1e-9)
+    chances = predictor.predict_proba(frame)
+    expected = spread.T if words else [spread[np.arange(50), chances.argmax(-1)]]
+    names = list(map(str, predictor.classes)) if words else ["prediction"]
+    found = columns_of(ended.stdout)
+    assert list(found) == [*names, *(f"{name}_spread" for name in names)]
+    for name, values in zip(names, expected, strict=True):
+        close(found[f"{name}_spread"], values)
+
+
+def test_numbers_are_read_as_those_of_the_run(command, tmp_path, refused_in_one_line):
+    """With commas for decimals, as in training; a cell that is a number in another notation alone is refused."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 2)) * 5000
+    spelled = lambda value: f"{value:,.2f}".translate(str.maketrans(",.", ".,"))
+    rows = "".join(f"{spelled(a)};{spelled(b)};{spelled(a + b)}\n" for a, b in x)
+    (tmp_path / "rows.csv").write_text("a;b;y\n" + rows)
+    plain = "".join(f"{round(a, 2)};{round(b, 2)};{round(a + b, 2)}\n" for a, b in x)
+    (tmp_path / "plain.csv").write_text("a;b;y\n" + plain)
+    words = ["--target", "y", "--trials", 3, "--epochs", 2, "--set", "hidden=4", "--quiet"]
+    signs = ["--decimal", ",", "--thousands", "."]
+    done = command("sweep", "--dataset", "rows.csv", *signs, *words, "--out", "run")
+    assert done.returncode == 0, done.stderr
+    assert command("sweep", "--dataset", "plain.csv", *words, "--out", "plain").returncode == 0
+    assert pj.Results.load(tmp_path / "run").best.value == pj.Results.load(tmp_path / "plain").best.value
+    told, plainly = command("predict", "run", "rows.csv"), command("predict", "plain", "plain.csv")
+    assert told.returncode == 0, told.stderr
+    assert told.stdout == plainly.stdout
+    says = ["'plain.csv': column 'a' is numeric, but row 1 holds", "no number as --thousands and --decimal have them"]
+    refused_in_one_line("predict", "run", "plain.csv", says=says)
+    assert command("predict", "run", "plain.csv", "--decimal", ".", "--thousands", ",").stdout == plainly.stdout

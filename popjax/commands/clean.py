@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             print(printable(f"{directory}: {clean(directory) / 1e6:.1f} MB dropped"), flush=True)
         except OSError as error:
-            cli.fail(f"{str(directory)!r}: {error.strerror}; check its permissions", cli.NO_ROOM)
+            cli.fail(f"{str(directory)!r}: {error.strerror}; check its permissions", code=cli.NO_ROOM)
     return 0
 
 

@@ -28,17 +28,18 @@ HERE = "127.0.0.1"  # default address of a live page
 PATIENCE = 10  # seconds that SIGTERM gives the epochs in progress
 
 
-def fail(message: str, code: int = BAD_INPUT) -> NoReturn:
-    """Print one line on standard error and exit."""
-    line = " ".join(printable(message).split())
-    print(f"popjax: {line}", file=sys.stderr, flush=True)
+def fail(*messages: str, code: int = BAD_INPUT) -> NoReturn:
+    """Print each message as one line on standard error and exit."""
+    for message in messages:
+        line = " ".join(printable(message).split())
+        print(f"popjax: {line}", file=sys.stderr, flush=True)
     raise SystemExit(code)
 
 
 def fail_to_write(what: str, error: OSError) -> NoReturn:
     """Exit with one line on what cannot be written: for want of room, or for another reason."""
     code = NO_ROOM if error.errno in NO_SPACE else BAD_INPUT
-    fail(f"{what}: {error.strerror}; free some space or choose another", code)
+    fail(f"{what}: {error.strerror}; free some space or choose another", code=code)
 
 
 GONE = {"--standardize": "--transform standardize, global, robust, quantile or none"}
@@ -194,13 +195,13 @@ def run(main: Callable[[], Any]) -> NoReturn:
     try:
         code = main()
     except Corrupt as error:
-        fail(str(error), CORRUPT)
+        fail(str(error), code=CORRUPT)
     except ValueError as error:
-        fail(str(error))
+        fail(*getattr(error, "lines", (str(error),)))
     except InUse as error:
-        fail(str(error), IN_USE)
+        fail(str(error), code=IN_USE)
     except MemoryError as error:
-        fail(f"out of memory: {error}; lower the trials or the sizes", NO_ROOM)
+        fail(f"out of memory: {error}; lower the trials or the sizes", code=NO_ROOM)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = CLOSED_PIPE

@@ -7,9 +7,11 @@ import platform
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 from popjax.commands import cli
-from popjax.core.text import install
+from popjax.commands.experiment import Experiment, RowsOptions
+from popjax.core.text import install, printable
 
 EXTRAS = {  # package -> its use
     "optuna": "the samplers cmaes and gp",
@@ -34,13 +36,34 @@ DETERMINISTIC = ("--xla_gpu_exclude_nondeterministic_ops", "--xla_gpu_determinis
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments:
-    """Report what this machine has: devices, memory, versions, what can be written, and what may be installed."""
+class Arguments(RowsOptions):
+    """Report what this machine has: devices, memory, versions, what can be written, and what may be installed.
+
+    Or with --dataset all that is wrong or doubtful in a file of rows, and what each of its columns becomes; nothing is
+    trained.
+    """
+
+    dataset: str | None = None
+    """the file of rows, as of a sweep"""
+    target: str | None = None
+    """the column to predict, or several: a,b"""
+    missing: Literal["error", "drop", "median", "auto"] | None = None
+    """what a sweep would do with missing cells"""
+    model: str = Experiment.model
+    """the model of the sweep: tabular takes missing cells as they are"""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return 0, or 2 if the working directory or the cache cannot be written to."""
-    cli.parse(Arguments, "doctor", argv)
+    arguments = cli.parse(Arguments, "doctor", argv)
+    if arguments.dataset is not None:
+        from popjax.commands.examining import examined
+
+        print(printable(examined(Experiment(**dataclasses.asdict(arguments)))))
+        return 0
+    for field in dataclasses.fields(Arguments):
+        if getattr(arguments, field.name) != field.default:
+            raise ValueError(f"--{field.name} needs --dataset: the file of rows")
     from popjax.commands.experiment import describe_device
     from popjax.core.machine import versions
     from popjax.core.programs_on_disk import cache_directory

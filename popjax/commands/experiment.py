@@ -18,6 +18,7 @@ from popjax.core.text import install, printable, tell
 
 if TYPE_CHECKING:
     from popjax.data.dataset import Dataset
+    from popjax.data.notation import Notation
     from popjax.data.parts import Parts
     from popjax.data.targets import Reads
     from popjax.task import Task
@@ -34,6 +35,13 @@ class RowsOptions:
     """columns of the file to leave out: id,date"""
     na: str | None = None
     """texts that mean a missing cell, beside the empty one and nan: NA,n/a"""
+    thousands: str | None = None
+    """of CSV files: the sign between thousands, such as , (default: none)"""
+    decimal: str | None = None
+    """of CSV files: the sign before decimals (default: .)"""
+    dates: str | None = None
+    """columns that hold dates of ISO 8601, and become year, month, weekday, day of the year and days: auto (all whose
+    cells are dates), none, or names: a,b (default: auto)"""
     validation: str | None = None
     """a file of rows that rank the trials (default: a tenth of the rows)"""
     test: str | None = None
@@ -130,14 +138,21 @@ class Experiment(RowsOptions):
         usual = "error" if self.model == Experiment.model else self.usual("missing")
         missing = missing_for(self.transform, self.missing, usual)
         if not is_file(self.dataset):
-            for name in ("drop", "na", "validation", "test", "groups", "kind"):
+            for name in ("drop", "na", "thousands", "decimal", "dates", "validation", "test", "groups", "kind"):
                 if getattr(self, name) is not None:
                     raise ValueError(
                         f"--{name}: the dataset {self.dataset} has rows and targets of its own; leave it out"
                     )
             return Parts(load(self.dataset, self.target, missing, self.reads()), SHARE, SHARE, None)
         check_missing(missing)
-        how = Reading(comma_list("drop", self.drop, spaces=True), comma_list("na", self.na), self.groups)
+        named = {"auto": None, "none": ()}.get(self.dates or "auto", comma_list("dates", self.dates, spaces=True))
+        how = Reading(
+            drop=comma_list("drop", self.drop, spaces=True),
+            na=comma_list("na", self.na),
+            groups=self.groups,
+            notation=notation_of(self.thousands, self.decimal),
+            dates=named,
+        )
         targets = comma_list("target", self.target)
 
         def table(file: str) -> Any:
@@ -225,8 +240,9 @@ class Experiment(RowsOptions):
         user to name it again, by `command`. Raises ValueError also for a run not made by a command, or damaged.
         """
         recorded, hints = run.get("arguments"), get_type_hints(cls)
-        if not isinstance(recorded, dict) or not all(name in recorded for name in hints):
+        if not isinstance(recorded, dict) or "dataset" not in recorded:
             raise ValueError(f"{command}: no command of popjax made it; train it again from your own script")
+        recorded = {field.name: field.default for field in dataclasses.fields(cls)} | recorded  # of an earlier version
         named = {name: value for name, value in given.items() if value is not None}
         if "dataset" in named:  # other rows, to which the recorded files do not belong
             recorded = recorded | {"task": None, "validation": None, "test": None}
@@ -270,6 +286,15 @@ def comma_list(name: str, text: str | None, spaces: bool = False) -> tuple[str, 
     if text is not None and not all(map(str.strip, words)):
         raise ValueError(f"--{name} {text!r}: write names with commas between them, such as a,b")
     return words if text is not None else ()
+
+
+def notation_of(thousands: str | None, decimal: str | None) -> "Notation":
+    """How numbers are written, by --thousands and --decimal. Raises ValueError."""
+    from popjax.data.notation import Notation
+
+    notation = Notation(thousands, "." if decimal is None else decimal)
+    notation.check()
+    return notation
 
 
 def is_file(dataset: str) -> bool:

@@ -15,12 +15,13 @@ import numpy as np
 import tyro
 
 from popjax.commands import cli
-from popjax.commands.experiment import comma_list
+from popjax.commands.experiment import comma_list, notation_of
 from popjax.core.programs_on_disk import enable_cache
 from popjax.core.storage import written_atomically
-from popjax.core.text import printable
+from popjax.core.text import printable, tell
 
 if TYPE_CHECKING:
+    from popjax.data.table import Reading
     from popjax.supervision.predictor import Predictor
 
 
@@ -39,38 +40,83 @@ class Arguments:
     """a CSV, TSV or Parquet file for the predictions (default: CSV on standard output)"""
     proba: bool = False
     """the probability of each class or label, a column each"""
+    spread: bool = False
+    """beside each prediction the standard deviation over all models of the ensemble: where they disagree, and no
+    interval"""
+    keep: str | None = None
+    """columns of the file to write before the predictions: id,name, or all"""
     na: str | None = None
     """texts that mean a missing cell, beside the empty one and nan: NA,n/a (default: those of the run)"""
+    thousands: str | None = None
+    """of CSV files: the sign between thousands (default: that of the run)"""
+    decimal: str | None = None
+    """of CSV files: the sign before decimals (default: that of the run)"""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     arguments = cli.parse(Arguments, "predict", argv)
-    from popjax.data.batches import batches_of, check_columns_file
+    from popjax.data.batches import Asked, batches_of, check_columns_file
+    from popjax.data.dates import raw_columns
 
-    check_columns_file(Path(arguments.file))
+    file = Path(arguments.file)
+    check_columns_file(file)
     out = None if arguments.out is None else checked_out(arguments)
     signal.signal(signal.SIGTERM, cli.terminated)
-    from popjax.supervision.encoding import encoded_cells
-
     enable_cache()
-    predictor, na = predictor_in(arguments)
-    recipe = predictor.recipe
-    batches = batches_of(Path(arguments.file), recipe.columns, recipe.levels, na)
-    with sink_to(out, names(predictor, arguments.proba)) as write:
-        begin = 0
-        for cells in batches:
-            try:
-                found = predictor.mean_of(encoded_cells(recipe, cells, begin))
-            except ValueError as error:
-                raise ValueError(f"{arguments.file!r}: {error}") from None
-            write(found if arguments.proba else recipe.kind.decided(found))
-            begin += len(found)
+    predictor = predictor_in(arguments)
+    recipe, kept = predictor.recipe, kept_columns(arguments)
+    said = names(predictor, arguments)
+    if both := [name for name in kept if name in said]:
+        raise ValueError(f"--keep {both[0]}: a column of the predictions has this name; keep others, or rename it")
+    how = reading_of(arguments)
+    asked = Asked(raw_columns(recipe.columns, recipe.dates), {*recipe.levels, *recipe.dates}, how, kept)
+    if arguments.spread:
+        tell("popjax: the spread tells where the models disagree; it is no interval")
+    begin = 0
+    with sink_to(out, [*kept, *said]) as write:
+        for batch in batches_of(file, asked):
+            columns = predicted(predictor, batch.cells, begin, arguments)
+            write([*batch.kept, *columns])
+            begin += len(batch.cells[0])
         if begin == 0:
             raise ValueError(f"{arguments.file!r} has columns but no rows; add data")
     if out is not None:
         print(printable(str(out)))
     return 0
+
+
+def kept_columns(arguments: Arguments) -> list[str]:
+    """The names of the columns of --keep. Raises ValueError for a list with an empty name."""
+    from popjax.data.batches import columns_of
+
+    if arguments.keep == "all":
+        return columns_of(Path(arguments.file))
+    return list(comma_list("keep", arguments.keep, spaces=True))
+
+
+def predicted(predictor: "Predictor", cells: list[np.ndarray], begin: int, arguments: Arguments) -> list[np.ndarray]:
+    """The columns (rows,) of predictions for the cells of rows from `begin`. Raises ValueError."""
+    from popjax.supervision.encoding import encoded_cells
+
+    kind = predictor.recipe.kind
+    try:
+        rows = encoded_cells(predictor.recipe, cells, begin)
+    except ValueError as error:
+        raise ValueError(f"{arguments.file!r}: {error}") from None
+    if not arguments.spread:
+        mean = predictor.mean_of(rows)
+        return columns_in(mean if arguments.proba else kind.decided(mean))
+    mean, spread = predictor.mean_and_spread_of(rows)
+    if arguments.proba or kind.classes is None:
+        return [*columns_in(mean if arguments.proba else kind.decided(mean)), *columns_in(spread)]
+    of_class = np.take_along_axis(spread, mean.argmax(-1)[:, None], -1)  # of its probability
+    return [*columns_in(kind.decided(mean)), *columns_in(of_class)]
+
+
+def columns_in(values: np.ndarray) -> list[np.ndarray]:
+    """The columns (rows,) of values (rows,) or (rows, columns)."""
+    return list(values.reshape(len(values), -1).T)
 
 
 def checked_out(arguments: Arguments) -> Path:
@@ -88,9 +134,8 @@ def checked_out(arguments: Arguments) -> Path:
     return out
 
 
-def predictor_in(arguments: Arguments) -> "tuple[Predictor, tuple[str, ...]]":
-    """The predictor of a run's directory, and the texts that mean a missing cell. Raises ValueError."""
-    from popjax.store.files import read_json
+def predictor_in(arguments: Arguments) -> "Predictor":
+    """The predictor of a run's directory. Raises ValueError."""
     from popjax.supervision.loading import load_best
 
     predictor = load_best(arguments.directory)
@@ -100,17 +145,34 @@ def predictor_in(arguments: Arguments) -> "tuple[Predictor, tuple[str, ...]]":
         raise ValueError(f"{what}; use popjax.load_best({arguments.directory!r}).predict(rows)")
     if arguments.proba and not recipe.kind.chances:
         raise ValueError("--proba: the winner predicts no classes or labels; leave it out")
+    if arguments.spread and sum(one.members for one in predictor.trained) == 1:
+        how = "--choose ensemble, --folds or --repeats"
+        raise ValueError(f"--spread: the winner is one model, and has none; search with {how}, or leave it out")
+    return predictor
+
+
+def reading_of(arguments: Arguments) -> "Reading":
+    """How the file is read: as the command line says, else as the run's own was."""
+    from popjax.data.table import Reading
+    from popjax.store.files import read_json
+
     run = Path(arguments.directory) / "run.json"
     recorded = read_json(run).get("arguments") if run.exists() else None
-    usual = recorded.get("na") if isinstance(recorded, dict) and isinstance(recorded.get("na"), str) else None
-    return predictor, comma_list("na", arguments.na if arguments.na is not None else usual)
+    usual = recorded if isinstance(recorded, dict) else {}
+    na, thousands, decimal = (
+        getattr(arguments, name)
+        if getattr(arguments, name) is not None or not isinstance(usual.get(name), str)
+        else usual[name]
+        for name in ("na", "thousands", "decimal")
+    )
+    return Reading(na=comma_list("na", na), notation=notation_of(thousands, decimal))
 
 
-def names(predictor: "Predictor", proba: bool) -> list[str]:
-    """The names of the columns of predictions."""
-    if proba and predictor.classes is not None:
-        return [str(name) for name in predictor.classes]
-    return list(predictor.outputs) or ["prediction"]
+def names(predictor: "Predictor", arguments: Arguments) -> list[str]:
+    """The names of the columns of predictions, and of their spread."""
+    classes = arguments.proba and predictor.classes is not None
+    found = list(map(str, predictor.classes or ())) if classes else list(predictor.outputs) or ["prediction"]
+    return [*found, *(f"{name}_spread" for name in found)] if arguments.spread else found
 
 
 @contextlib.contextmanager
@@ -139,18 +201,18 @@ def sink_to(out: Path | None, columns: Sequence[str]) -> "Iterator[Sink]":
 
 
 class Sink:
-    """Writes predictions, the names of the columns first."""
+    """Writes rows, the names of the columns first."""
 
     def __init__(self, file: IO[bytes], columns: Sequence[str]) -> None:
         self.file, self.columns, self.begun = file, list(columns), False
 
-    def __call__(self, predicted: np.ndarray) -> None:
-        """Write the next rows (rows,) or (rows, columns)."""
-        self.write(list(predicted.reshape(len(predicted), -1).T))
+    def __call__(self, columns: list[Any]) -> None:
+        """Write the next rows: each column (rows,) an array, a list of texts, or a column of Arrow."""
+        self.write(columns)
         self.begun = True
 
-    def write(self, values: list[np.ndarray]) -> None:
-        """Write the next rows, each column (rows,)."""
+    def write(self, columns: list[Any]) -> None:
+        """Write the next rows."""
         raise NotImplementedError
 
 
@@ -161,12 +223,12 @@ class Delimited(Sink):
         super().__init__(file, columns)
         self.delimiter = delimiter
 
-    def write(self, values: list[np.ndarray]) -> None:
+    def write(self, columns: list[Any]) -> None:
         text = io.StringIO()
         rows = csv.writer(text, delimiter=self.delimiter, lineterminator="\n")
         if not self.begun:
             rows.writerow(self.columns)
-        rows.writerows(zip(*(column.tolist() for column in values), strict=True))
+        rows.writerows(zip(*map(as_list, columns), strict=True))
         self.file.write(text.getvalue().encode())
 
 
@@ -175,11 +237,12 @@ class Parquet(Sink):
 
     parts: Any = None
 
-    def write(self, values: list[np.ndarray]) -> None:
+    def write(self, columns: list[Any]) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        table = pa.table([pa.array(column.tolist()) for column in values], self.columns)
+        arrays = [one if isinstance(one, pa.ChunkedArray) else pa.array(as_list(one)) for one in columns]
+        table = pa.table(arrays, self.columns)
         self.parts = self.parts or pq.ParquetWriter(self.file, table.schema)
         self.parts.write_table(table)
 
@@ -187,3 +250,11 @@ class Parquet(Sink):
         """Write the end of the file."""
         if self.parts is not None:
             self.parts.close()
+
+
+def as_list(column: Any) -> list[Any]:
+    """The Python values of a column."""
+    for name in ("tolist", "to_pylist"):
+        if hasattr(column, name):
+            return list(getattr(column, name)())
+    return list(column)

@@ -38,6 +38,6 @@ def main(argv: list[str] | None = None) -> int:
     try:
         path = write_report(runs[out], out) if alone else write_comparison(runs, out)
     except OSError as error:
-        cli.fail(f"{out!r}: {error.strerror}; free some space or check its permissions", cli.NO_ROOM)
+        cli.fail(f"{out!r}: {error.strerror}; free some space or check its permissions", code=cli.NO_ROOM)
     print(printable(str(path)))
     return 0

@@ -92,7 +92,9 @@ class Sweep:
                 results = self.searched(request, stop)
         except Exception as error:
             if isinstance(error, OSError) and error.errno in cli.NO_SPACE:
-                cli.fail(f"--out {str(self.out)!r}: {error.strerror}; free some space or choose another", cli.NO_ROOM)
+                cli.fail(
+                    f"--out {str(self.out)!r}: {error.strerror}; free some space or choose another", code=cli.NO_ROOM
+                )
             if arguments.task is None or isinstance(error, ValueError | MemoryError | InUse):
                 raise
             raise arguments.fault_of(error) from None

@@ -12,6 +12,7 @@ from popjax.data.targets import LARGEST, Targets, check_whole
 from popjax.space.values import present
 
 FEWEST = 3  # rows
+MOST_NAMED = 8  # columns that an error names
 KEEP = "keep"  # for `missing`: cells stay NaN, for a transform that accepts them
 AUTO = "auto"  # cells stay NaN, and are filled in fold by fold (see `Filled`); missing texts are a level
 
@@ -145,5 +146,14 @@ def _fill(
         kept = ~lost.reshape(len(x), -1).any(1)
         return x[kept], kept, None
     row = int(lost.reshape(len(lost), -1).any(1).argmax())
-    where = f"{int(lost.sum())} missing cells, the first in {place(lost[row:], columns, int(numbers[row]))}"
+    where = f"{int(lost.sum())} missing cells{by_column(lost, columns)}, "
+    where += f"the first in {place(lost[row:], columns, int(numbers[row]))}"
     raise ValueError(f"{name}: {where}; use {MEDIAN} or {DROP}")
+
+
+def by_column(lost: np.ndarray, columns: tuple[str, ...]) -> str:
+    """In which columns how many cells are missing (rows, columns), in words; empty if it is one, or without names."""
+    counts = zip(columns, lost.sum(0).tolist(), strict=True) if columns else ()
+    said = [f"{name!r} {count}" for name, count in counts if count]
+    more = f" and {len(said) - MOST_NAMED} more" if len(said) > MOST_NAMED else ""
+    return f" ({', '.join(said[:MOST_NAMED])}{more})" if len(said) > 1 else ""

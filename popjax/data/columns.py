@@ -28,11 +28,21 @@ type Levels = Mapping[str, tuple[str, ...]]
 
 
 class Column(NamedTuple):
-    """A coded column (rows,), its levels if it is text, and `truth`: True if it held bools, which are 0 and 1."""
+    """A coded column.
+
+    Attributes:
+        values: (rows,); of a date the days since 1970.
+        levels: its texts; None if it is no text.
+        truth: True if it held bools, which are 0 and 1.
+        date: True if it held dates.
+        guessed: True if that is a guess.
+    """
 
     values: np.ndarray
     levels: tuple[str, ...] | None = None
     truth: bool = False
+    date: bool = False
+    guessed: bool = False
 
 
 # One cell

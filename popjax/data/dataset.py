@@ -25,7 +25,9 @@ from popjax.data.checks import (
 )
 from popjax.data.columns import Column, Levels, occurring, one_hot, one_hot_features, with_missing_level
 from popjax.data.csv_table import read_csv
-from popjax.data.doubts import doubt_of_words, doubts, doubts_of_numbers, left_out
+from popjax.data.dates import NO_DATES, Dates, day_text, part_names, parts
+from popjax.data.doubts import doubt_of_constants, doubt_of_words, doubts, doubts_of_numbers, left_out
+from popjax.data.faults import Faults
 from popjax.data.inputs import entries, mapped
 from popjax.data.npz_table import read_npz
 from popjax.data.parquet_table import read_parquet
@@ -40,6 +42,10 @@ READERS: Mapping[str, Callable[..., Table]] = {
 }
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 EMPTY = "the column {!r} has no value at all, and is left out"
+IS_DATE = (
+    "the column {!r} holds dates: it becomes year, month, weekday, day of the year and days since {}; "
+    "as texts they are levels (--dates none)"
+)
 MISSING = ("error", "drop", "median", AUTO)
 
 
@@ -62,6 +68,7 @@ class Dataset:
         levels: text column -> its distinct texts, sorted; the empty text if missing cells are a level of their own.
         fill: coded values that replace missing cells, (columns,) or in the shape of a row of `x`; None without
             missing="median".
+        dates: date column -> its earliest day, since 1970; `columns` has its parts (see `popjax.data.dates`).
         dropped: numbers of the rows that were left out, among those given.
         doubts: warnings about the target and the columns, one line each.
 
@@ -82,6 +89,7 @@ class Dataset:
     fill: np.ndarray | None = None
     dropped: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))
     doubts: tuple[str, ...] = ()
+    dates: Dates = NO_DATES
 
     def __post_init__(self) -> None:
         if not self.kind:
@@ -202,28 +210,64 @@ def from_table(
     table: Table, missing: str = "error", reads: Reads | None = None, *, own_loss: bool = False, whole: bool = False
 ) -> Dataset:
     """Dataset from a table; `reads`, `own_loss` and `whole`: see `from_arrays`. Raises ValueError in one line."""
+    if table.faults:
+        refuse_all(table, missing)
     columns = without_empty(table)
     notes = (*table.notes, *(EMPTY.format(name) for name in table.columns if name not in columns))
-    x = table.x if table.x is not None else np.column_stack([column.values for column in columns.values()])
+    coded, dates = with_parts(columns)
+    guessed = tuple(IS_DATE.format(name, day_text(dates[name])) for name, each in columns.items() if each.guessed)
+    x = table.x if table.x is not None else np.column_stack([column.values for column in coded.values()])
     dataset = from_arrays(
         x,
         x if table.mirrored else table.y,
-        tuple(columns),
+        tuple(coded),
         missing,
         name=table.name,
         target=table.target,
-        levels={name: column.levels for name, column in columns.items() if column.levels is not None},
+        levels={name: column.levels for name, column in coded.items() if column.levels is not None},
         reads=reads,
         outputs=table.outputs,
         own_loss=own_loss,
         whole=whole,
+        dates=dates,
     )
-    return dataclasses.replace(dataset, doubts=(*notes, *dataset.doubts))
+    return dataclasses.replace(dataset, doubts=(*notes, *guessed, *dataset.doubts))
+
+
+def refuse_all(table: Table, missing: str) -> None:
+    """Raise ValueError for the errors of a table, and for missing cells in its other columns, a line each."""
+    faults, columns = Faults(table.faults), without_empty(table)
+    if columns:
+        coded, _ = with_parts(columns)
+        levels = {name: column.levels for name, column in coded.items() if column.levels is not None}
+        known = np.flatnonzero(~targets_lost(table.y))
+        x = np.column_stack([column.values for column in coded.values()])[known]
+        faults.of(without_missing, x, tuple(coded), missing, table.name, levels, known)
+    faults.refuse()
+
+
+def with_parts(columns: Mapping[str, Column]) -> tuple[dict[str, Column], dict[str, float]]:
+    """The columns with the parts of each date in its place, and date -> its first day, since 1970.
+
+    Raises ValueError for a part with the name of another column.
+    """
+    found, dates = {}, {}
+    for name, column in columns.items():
+        if not column.date:
+            found[name] = column
+            continue
+        for part in part_names(name):
+            if part in columns:
+                what = f"the date {name!r} becomes a column {part!r}, and there is one"
+                raise ValueError(f"{what}; rename it, or leave one out (--drop)")
+        dates[name] = float(np.floor(np.nanmin(column.values)))
+        found |= dict(zip(part_names(name), map(Column, parts(column.values, dates[name]).T), strict=True))
+    return found, dates
 
 
 def without_empty(table: Table) -> Mapping[str, Column]:
     """The columns of a table that have a value in a row with a target; raises ValueError if none has."""
-    if table.x is not None:
+    if table.x is not None or not table.columns:
         return {}
     known = ~targets_lost(table.y)
     if not known.any():
@@ -246,6 +290,7 @@ def from_arrays(
     outputs: tuple[str, ...] = (),
     own_loss: bool = False,
     whole: bool = False,
+    dates: Dates = NO_DATES,
 ) -> Dataset:
     """Dataset from features and targets (rows, ...), which may be the same object; or coded columns.
 
@@ -259,6 +304,7 @@ def from_arrays(
         outputs: names of several targets.
         own_loss: True if the targets may be for a user-defined loss, by which a guess is another.
         whole: True if integers of an array stay integers, as those of a dict do.
+        dates: the dates whose parts are among the columns.
 
     Raises ValueError in one line.
     """
@@ -266,24 +312,31 @@ def from_arrays(
     check_features(given, name, columns)
     y = entries(given)[0] if same else as_targets(y, name, target, len(entries(given)[0]))
     left = np.ones(len(y), bool) if same else lasting(y, name, target)
-    kept_whole = whole or isinstance(given, Mapping)
+    kept_whole, faults = whole or isinstance(given, Mapping), Faults()
+    reads = functools.partial(guessed, own_loss=own_loss) if reads is None else reads
     x = mapped(lambda one: as_numbers(one[left], kept_whole), given)
-    x, kept, fill = without_missing(x, columns, missing, name, levels or {}, np.flatnonzero(left))
+    without = faults.of(without_missing, x, columns, missing, name, levels or {}, np.flatnonzero(left))
+    if without is None:  # what is wrong with the targets is said at once
+        faults.of(reads, y[left], name, target) if not same else None
+        faults.refuse()
+    assert without is not None
+    x, kept, fill = without
     unknown = int((~left).sum())
     left[left] = kept
     check_rows(int(left.sum()), name)
-    reads = functools.partial(guessed, own_loss=own_loss) if reads is None else reads
     found = mirrored(x, name, own_loss) if same else reads(y[left], name, target)
     if levels:
         x, levels, fill = occurring(x, columns, levels, fill)
         x, levels = with_missing_level(x, columns, levels) if missing == AUTO else (x, levels)
     dropped = np.flatnonzero(~left)
+    partial = [part for date in dates for part in part_names(date)]
     lines = (
         doubt_of_words(f"the target {target!r}", "class", found.classes or ()),
         left_out(len(left), len(dropped), unknown, target),
         found.doubt,
         *doubts(levels or {}, int(left.sum())),
-        *doubts_of_numbers(x, columns, levels or {}),
+        *doubts_of_numbers(x, columns, levels or {}, partial),
+        doubt_of_constants(x, columns, partial),
     )
     return Dataset(
         x,
@@ -298,4 +351,5 @@ def from_arrays(
         fill=fill,
         dropped=dropped,
         doubts=tuple(filter(None, lines)),
+        dates=dates,
     )

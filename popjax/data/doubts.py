@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ DAY = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d.*)?|\d{4}[-/](0?[1-9]|1[0-2])"
 NAMED = rf"(\d{{1,2}}[. -]+)?{MONTH}[., -]+\d{{1,4}}([., -]+\d{{2,4}})?( \d.*)?"
 DATE = re.compile(rf"{DAY}|{NAMED}|\d{{1,2}}:\d\d(:\d\d(\.\d+)?)?( ?[ap]m)?", re.IGNORECASE)
 UNIQUE, FEW = 0.5, 20  # distinct texts per row, and in all, from which a column may only name its rows
+FEWEST = 8  # columns that a line names
 MOST = 0.9  # share of the texts that look like dates, or like numbers with a sign
 
 
@@ -46,8 +47,8 @@ def doubts(levels: Levels, rows: int) -> tuple[str, ...]:
 
     >>> for line in doubts({"day": ("2024-01-31", "2024-02-01"), "colour": ("blue", "red")}, 100):
     ...     print(line)
-    the column 'day' looks like dates ('2024-01-31'), each of which becomes a feature; make numbers of them, or leave \
-it out (--drop day)
+    the column 'day' looks like dates ('2024-01-31'), each of which is a level of its own; make numbers of them, or \
+leave it out (--drop day)
     """
     lines = [doubt_of_words(f"the column {name!r}", "level", texts) for name, texts in levels.items()]
     for name, texts in levels.items():
@@ -60,16 +61,29 @@ it out (--drop day)
         else:
             continue
         lines.append(
-            f"the column {name!r} {what}, each of which becomes a feature; {remedy} "
+            f"the column {name!r} {what}, each of which is a level of its own; {remedy} "
             f"leave it out (--drop {shlex.quote(name)})"
         )
     return tuple(filter(None, lines))
 
 
-def doubts_of_numbers(x: np.ndarray, columns: Sequence[str], levels: Levels) -> tuple[str, ...]:
-    """A line for each column (rows,) of numbers that count the rows."""
-    counting = [name for at, name in enumerate(columns) if name not in levels and counts_rows(x[:, at])]
-    return tuple(doubt_of_counts(name, "counts the rows") for name in counting)
+def doubts_of_numbers(x: np.ndarray, columns: Sequence[str], levels: Levels, parts: Collection[str]) -> tuple[str, ...]:
+    """A line for each column (rows,) of numbers that count the rows, but for `parts` of dates."""
+    asked = [(at, name) for at, name in enumerate(columns) if name not in levels and name not in parts]
+    return tuple(doubt_of_counts(name, "counts the rows") for at, name in asked if counts_rows(x[:, at]))
+
+
+def doubt_of_constants(x: np.ndarray, columns: Sequence[str], parts: Collection[str]) -> str:
+    """Line for the columns (rows,) with one value in all rows and none missing, but for `parts` of dates; or empty.
+
+    >>> doubt_of_constants(np.array([[1.0, 2.0, 7.0], [1.0, 3.0, 7.0]]), ("a", "b", "c"), ())
+    "the same value stands in all rows of 'a', 'c'; they tell nothing"
+    """
+    same = [name for at, name in enumerate(columns) if name not in parts and (x[:, at] == x[0, at]).all()]
+    if not same:
+        return ""
+    said = ", ".join(map(short, same[:FEWEST])) + (f" and {len(same) - FEWEST} more" if len(same) > FEWEST else "")
+    return f"the same value stands in all rows of {said}; {'it tells' if len(same) == 1 else 'they tell'} nothing"
 
 
 def different_numbers(values: np.ndarray) -> bool:

@@ -48,11 +48,32 @@ def truths(series: Any) -> bool:
     return str(series.dtype) == "Boolean" if narwhal(series) else bool(series.dtype.kind == "b")
 
 
-def foreign(series: Any) -> str:
-    """The type of a column that holds neither numbers nor texts, such as dates; else empty."""
+def dated(series: Any) -> bool:
+    """True if a column holds dates or times."""
     if not narwhal(series):
-        return str(series.dtype) if series.dtype.kind in "mMc" else ""
-    return str(series.dtype) if series.dtype.is_temporal() or series.dtype.is_nested() else ""
+        return bool(series.dtype.kind == "M")
+    return str(series.dtype).partition("(")[0] in ("Date", "Datetime")
+
+
+def times_of(series: Any) -> np.ndarray:
+    """datetime64 (rows,) of a column of dates, UTC, NaT where missing."""
+    if not narwhal(series):
+        aware = getattr(series.dtype, "tz", None) is not None
+        series = series.dt.tz_convert(None) if aware else series
+        return np.asarray(series.to_numpy("datetime64[us]"))
+    import narwhals as nw
+
+    aware = getattr(series.dtype, "time_zone", None) is not None
+    series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if aware else series
+    return np.array(series.cast(nw.Datetime("us")).to_list(), "datetime64[us]")
+
+
+def foreign(series: Any) -> str:
+    """The type of a column that holds neither numbers, nor texts, nor dates; else empty."""
+    if not narwhal(series):
+        return str(series.dtype) if series.dtype.kind in "mc" else ""
+    strange = series.dtype.is_temporal() and not dated(series)
+    return str(series.dtype) if strange or series.dtype.is_nested() else ""
 
 
 def float_cells(series: Any) -> np.ndarray:

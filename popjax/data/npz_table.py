@@ -17,7 +17,7 @@ def read_npz(source: str, content: bytes, target: str | None, how: Reading = PLA
     Raises ValueError in one line, also for `how.drop` and `how.groups`, since an array has no columns.
     """
     names = "x", target or "y"
-    for name in [*how.drop, *([how.groups] if how.groups else [])]:
+    for name in [*how.drop, *([how.groups] if how.groups else []), *(how.dates or ())]:
         raise ValueError(f"{source} holds arrays, which have no column {name!r}; give a table")
     with as_npz(source):
         archive = zipfile.ZipFile(io.BytesIO(content))

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from popjax.data.columns import Column, check_names, check_target, check_texts, is_missing, text_column
+from popjax.data.dates import days_of, days_of_times
+from popjax.data.faults import Faults
+from popjax.data.notation import PLAIN
 from popjax.data.table import PLAINLY, Reading, Table
 from popjax.store.files import parquet
 
@@ -30,13 +33,13 @@ def read_parquet(source: str, content: bytes, target: str | None, how: Reading =
         raise ValueError(f"{source} has columns but no rows; add data")
     kept = how.kept(source, table.column_names, target)
     columns = {name: emptied(table.column(name), how.na) for name in table.column_names if name in kept}
-    for name, values in columns.items():
-        if kind(values.type) == "other":
-            what = f"column {name!r} holds {short_type(values.type)}, neither numbers nor text"
-            raise ValueError(f"{source}: {what}; convert it or drop it")
-    labels = columns.pop(target)
-    coded = {name: typed_column(source, name, values, name != how.groups) for name, values in columns.items()}
-    return Table(coded, None, target_values(labels), source, target)
+    if how.notation != PLAIN:
+        raise ValueError(f"{source}: a Parquet file has numbers of its own; leave --thousands and --decimal out")
+    labels, faults = columns.pop(target), Faults()
+    y = faults.of(target_values, source, target, labels)
+    coded = {name: faults.of(typed_column, source, name, values, how) for name, values in columns.items()}
+    known = {name: column for name, column in coded.items() if column is not None}
+    return Table(known, None, np.zeros(len(table)) if y is None else y, source, target, faults=tuple(faults))
 
 
 def emptied(values: "pa.ChunkedArray", na: Collection[str]) -> "pa.ChunkedArray":
@@ -63,7 +66,7 @@ def decoded_table(source: str, content: bytes) -> "pa.Table":
 
 
 def kind(type_: "pa.DataType") -> str:
-    """Kind of a type: "number", "text", "null" or "other"; of a dictionary, that of its values."""
+    """Kind of a type: "number", "text", "date", "null" or "other"; of a dictionary, that of its values."""
     from pyarrow import types
 
     if types.is_dictionary(type_):
@@ -72,6 +75,8 @@ def kind(type_: "pa.DataType") -> str:
         return "null"
     if any(check(type_) for check in (types.is_boolean, types.is_integer, types.is_floating, types.is_decimal)):
         return "number"
+    if types.is_date(type_) or types.is_timestamp(type_):
+        return "date"
     is_text = types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_)
     return "text" if is_text else "other"
 
@@ -82,16 +87,38 @@ def short_type(type_: "pa.DataType") -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def typed_column(source: str, name: str, values: "pa.ChunkedArray", limited: bool = True) -> Column:
-    """Column of numbers or text, coded; if `limited`, raises ValueError for a text with too many distinct values."""
-    if kind(values.type) == "null":
+def typed_column(source: str, name: str, values: "pa.ChunkedArray", how: Reading) -> Column:
+    """Column of numbers, dates or text, coded.
+
+    Raises ValueError for another type, a text with too many distinct values that is no column of groups, and for texts
+    of a column of dates that are none.
+    """
+    found = kind(values.type)
+    if found == "other" or (found == "date" and how.dates is not None and name not in how.dates):
+        what = f"column {name!r} holds {short_type(values.type)}, neither numbers nor text"
+        raise ValueError(f"{source}: {what}; convert it or drop it")
+    if found == "null":
         return Column(np.full(len(values), np.nan))
-    if kind(values.type) == "number":
+    if found == "number":
         return Column(floats(values), None, str(values.type) == "bool")
+    if found == "date":
+        return Column(days_of_times(times(values)), date=True)
     indices, texts = dictionary(values)
-    if limited:
+    if name in (how.dates or ()):
+        known = [None if text is None or is_missing(text) else text for text in texts]
+        by_text = days_of(name, [*known, None], lambda text: text is None)
+        return Column(by_text[indices], date=True)
+    if name != how.groups:
         check_texts(source, name, sum(not is_missing(text) for text in texts))
     return text_column(indices, texts)
+
+
+def times(values: "pa.ChunkedArray") -> np.ndarray:
+    """datetime64 (rows,), UTC, NaT where null."""
+    import pyarrow as pa
+
+    zone = getattr(values.type, "tz", None)
+    return np.asarray(values.cast(pa.timestamp("us", zone), safe=False).to_numpy(), "datetime64[us]")
 
 
 def floats(values: "pa.ChunkedArray") -> np.ndarray:
@@ -114,10 +141,13 @@ def dictionary(values: "pa.ChunkedArray") -> tuple[np.ndarray, list[str]]:
     return encoded.indices.fill_null(-1).to_numpy(), encoded.dictionary.to_pylist()
 
 
-def target_values(values: "pa.ChunkedArray") -> np.ndarray:
-    """The target as NumPy values (rows,); None where missing, NaN among floats."""
+def target_values(source: str, name: str, values: "pa.ChunkedArray") -> np.ndarray:
+    """The target as NumPy values (rows,); None where missing, NaN among floats. Raises ValueError for another type."""
     import pyarrow as pa
 
+    if kind(values.type) in ("date", "other"):
+        what = f"column {name!r} holds {short_type(values.type)}, neither numbers nor text"
+        raise ValueError(f"{source}: {what}; convert it or drop it")
     if kind(values.type) == "text":
         indices, texts = dictionary(values)
         known: list[Any] = [None if is_missing(text) else text for text in texts]

@@ -8,19 +8,24 @@ import numpy as np
 from popjax.core.text import short
 from popjax.data.checks import as_targets
 from popjax.data.columns import Column, check_names, check_target, object_column, some
+from popjax.data.dates import days_of_times
+from popjax.data.faults import Faults
 from popjax.data.frames import (
     as_frame,
     cells_of,
+    dated,
     feature_cells,
     float_cells,
     foreign,
     narwhal,
     numeric,
     series_of,
+    times_of,
     truths,
     without_column,
 )
 from popjax.data.inputs import entries, mapped
+from popjax.data.notation import PLAIN, Notation
 
 TRUTHS = {"true", "false"}
 
@@ -37,6 +42,7 @@ class Table(NamedTuple):
         notes: warnings about what was done to it, one line each.
         outputs: names of several targets.
         mirrored: True if the targets are the features.
+        faults: errors in it, one line each, for which it cannot be used; their columns are left out.
     """
 
     columns: Mapping[str, Column]
@@ -47,6 +53,7 @@ class Table(NamedTuple):
     notes: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     mirrored: bool = False
+    faults: tuple[str, ...] = ()
 
 
 def table_of(data: Any, target: str | None) -> Table:
@@ -74,7 +81,8 @@ def table_of(data: Any, target: str | None) -> Table:
     targets = np.zeros(len(entries(x)[0])) if mirrored else targets_beside(x, y, name, outputs)
     if not is_frame:
         return Table({}, x, targets, "arrays", name, outputs=outputs, mirrored=mirrored)
-    return Table(frame_columns(x), None, targets, "DataFrame", name, outputs=outputs, mirrored=mirrored)
+    columns, faults = frame_columns(x)
+    return Table(columns, None, targets, "DataFrame", name, outputs=outputs, mirrored=mirrored, faults=faults)
 
 
 def targets_beside(x: Any, y: Any, name: str, outputs: Sequence[str]) -> np.ndarray:
@@ -90,6 +98,7 @@ def targets_beside(x: Any, y: Any, name: str, outputs: Sequence[str]) -> np.ndar
 
 def parted(table: Table, outputs: Sequence[str]) -> Table:
     """The table, its target the first of several, with the others taken from its columns. Raises ValueError."""
+    Faults(table.faults).refuse()
     check_names(table.name, outputs)
     for name in outputs[1:]:
         check_target(table.name, [*table.columns, table.target], name)
@@ -142,22 +151,24 @@ def frame_table(frame: Any, target: str | None) -> Table:
     check_names("DataFrame", names)
     target = check_target("DataFrame", names, None if target is None else str(target))
     index = names.index(target)
-    return Table(
-        frame_columns(without_column(frame, index)), None, cells_of(series_of(frame, index)), "DataFrame", target
-    )
+    columns, faults = frame_columns(without_column(frame, index))
+    return Table(columns, None, cells_of(series_of(frame, index)), "DataFrame", target, faults=faults)
 
 
-def frame_columns(frame: Any) -> dict[str, Column]:
-    """Columns of a DataFrame by name, coded."""
-    names = [str(name) for name in frame.columns]
+def frame_columns(frame: Any) -> tuple[dict[str, Column], tuple[str, ...]]:
+    """Columns of a DataFrame by name, coded, and the errors of others, one line each."""
+    names, faults = [str(name) for name in frame.columns], Faults()
     check_names("DataFrame", names)
-    return {name: frame_column(name, series_of(frame, index)) for index, name in enumerate(names)}
+    found = {name: faults.of(frame_column, name, series_of(frame, index)) for index, name in enumerate(names)}
+    return {name: column for name, column in found.items() if column is not None}, tuple(faults)
 
 
 def frame_column(name: str, series: Any) -> Column:
-    """Column of a DataFrame, coded; raises ValueError if it holds neither numbers nor texts."""
+    """Column of a DataFrame, coded; raises ValueError if it holds neither numbers, nor texts, nor dates."""
     if numeric(series):
         return Column(float_cells(series), None, truths(series))
+    if dated(series):
+        return Column(days_of_times(times_of(series)), date=True)
     if strange := foreign(series):
         what = f"column {name!r} holds {strange}, neither numbers nor text"
         raise ValueError(f"DataFrame: {what}; convert it or drop it")
@@ -169,6 +180,7 @@ def joined_tables(tables: Sequence[Table]) -> Table:
     first = tables[0]
     if len(tables) == 1:
         return first
+    Faults(line for table in tables for line in table.faults).refuse()
     if len({table.mirrored for table in tables}) > 1:
         raise ValueError("y is x in some parts of the data and not in others; give (x, x) for each")
     for other in tables[1:]:
@@ -199,11 +211,14 @@ def check_alike(first: Table, other: Table) -> None:
 
 def stacked_columns(name: str, columns: Sequence[Column]) -> Column:
     """One column of several tables; raises ValueError if it is text in one and numbers in another."""
-    kinds = {column.levels is None for column in columns if not np.isnan(column.values).all()}
+    known = [column for column in columns if not np.isnan(column.values).all()]
+    kinds = {"text" if column.levels is not None else "dates" if column.date else "numbers" for column in known}
     if len(kinds) > 1:
-        raise ValueError(f"column {name!r} is text in one part of the data and numbers in another; give one kind")
+        one, other = sorted(kinds, reverse=True)[:2]
+        raise ValueError(f"column {name!r} is {one} in one part of the data and {other} in another; give one kind")
     if all(column.levels is None for column in columns):
-        return Column(np.concatenate([column.values for column in columns]))
+        date, guessed = any(column.date for column in columns), any(column.guessed for column in columns)
+        return Column(np.concatenate([column.values for column in columns]), date=date, guessed=guessed)
     levels = tuple(sorted({text for column in columns for text in column.levels or ()}))
     places = {text: float(index) for index, text in enumerate(levels)}
     coded = [np.array([*(places[text] for text in column.levels or ()), np.nan]) for column in columns]
@@ -236,14 +251,24 @@ class Reading(NamedTuple):
         drop: columns that are left out, whatever they hold; a name that is no column is stripped of spaces.
         na: texts that mean a missing cell, besides the empty one and "nan".
         groups: column of the group of each row, with any number of values.
+        notation: how numbers are written.
+        dates: the columns that are dates; None for those in which all cells are, of ISO 8601.
     """
 
     drop: tuple[str, ...] = ()
     na: tuple[str, ...] = ()
     groups: str | None = None
+    notation: Notation = PLAIN
+    dates: tuple[str, ...] | None = None
 
     def kept(self, source: str, names: Sequence[str], target: str) -> list[str]:
-        """Names of the columns that are read; raises ValueError for one in `drop` that is missing or the target."""
+        """Names of the columns that are read.
+
+        Raises ValueError for one in `drop` that is missing or the target, and for a date that is missing.
+        """
+        for name in self.dates or ():
+            if name not in names:
+                raise ValueError(f"{source} has no column {name!r} of dates; it has {some(names)}")
         drop = [name if name in names else name.strip() for name in self.drop]
         for name in drop:
             if name == target:

@@ -8,8 +8,9 @@ import numpy as np
 
 from popjax.core.doubt import doubt
 from popjax.core.text import plural, short
-from popjax.data.columns import MEDIAN, Levels, place, recoded, some
-from popjax.data.frames import as_frame, feature_cells, float_cells, numeric, series_of
+from popjax.data.columns import MEDIAN, Levels, is_missing, place, recoded, some
+from popjax.data.dates import Dates, days_of, days_of_times, parts, raw_columns
+from popjax.data.frames import as_frame, dated, feature_cells, float_cells, numeric, series_of, times_of
 from popjax.data.inputs import Inputs
 
 FEW = 3  # texts that a warning names
@@ -26,6 +27,8 @@ class Coded(Protocol):
     def types(self) -> Any: ...
     @property
     def levels(self) -> Levels: ...
+    @property
+    def dates(self) -> Dates: ...
     @property
     def fill(self) -> np.ndarray | None: ...
     @property
@@ -58,13 +61,35 @@ def encoded(recipe: Coded, rows: Any) -> Inputs:
 
 
 def encoded_cells(recipe: Coded, cells: Sequence[np.ndarray], first: int = 0) -> np.ndarray:
-    """The raw cells (rows,) of each column as in `Dataset.x`; errors count the rows from `first`."""
-    named = zip(recipe.columns, cells, strict=True)
-    coded = np.column_stack([recoded(name, each, recipe.levels.get(name), first) for name, each in named])
-    for at, name in enumerate(recipe.columns):
-        if name in recipe.levels and (unknown := coded[:, at] == -1).any():
-            doubt(unseen(name, recipe.levels[name], cells[at][unknown]), name)
+    """The cells (rows,) of each column of raw rows as in `Dataset.x`; errors count the rows from `first`."""
+    names, levels = raw_columns(recipe.columns, recipe.dates), recipe.levels
+    columns = []
+    for name, each in zip(names, cells, strict=True):
+        if name in recipe.dates:
+            columns.append(parts(days_in(name, each, first), recipe.dates[name]))
+            continue
+        columns.append(recoded(name, each, levels.get(name), first))
+        if name in levels and (unknown := columns[-1] == -1).any():
+            doubt(unseen(name, levels[name], each[unknown]), name)
+    coded = np.column_stack(columns)
     return filled(recipe, coded, recipe.fill, first).reshape(len(coded), *recipe.inputs)
+
+
+def days_in(name: str, cells: np.ndarray, first: int) -> np.ndarray:
+    """Days since 1970 (rows,) of the cells of a date: days already, datetime64, texts or Python's dates.
+
+    Raises ValueError for a cell that is no date.
+    """
+    if cells.dtype.kind == "M":
+        return days_of_times(cells)
+    if cells.dtype.kind == "f" and np.isnan(cells).all():
+        return cells
+    return days_of(name, cells, absent, first)
+
+
+def absent(cell: Any) -> bool:
+    """True for a missing cell."""
+    return cell is None or cell != cell or (isinstance(cell, str) and is_missing(cell))
 
 
 def unseen(name: str, levels: Sequence[str], cells: np.ndarray) -> str:
@@ -121,8 +146,10 @@ def wanted(recipe: Coded) -> str:
     """The rows that are expected, for an error message."""
     if not recipe.columns or len(recipe.inputs) > 1:  # rows that are no table
         return str(("rows", *recipe.inputs))
+    names = raw_columns(recipe.columns, recipe.dates)
     texts = f", with text in {some(list(recipe.levels))}" if recipe.levels else ""
-    return f"a DataFrame, or an array, of the {plural(len(recipe.columns), 'column')} {some(recipe.columns)}{texts}"
+    dates = f", with dates in {some(list(recipe.dates))}" if recipe.dates else ""
+    return f"a DataFrame, or an array, of the {plural(len(names), 'column')} {some(names)}{texts}{dates}"
 
 
 def cells_in(recipe: Coded, rows: Any) -> list[np.ndarray] | None:
@@ -130,18 +157,23 @@ def cells_in(recipe: Coded, rows: Any) -> list[np.ndarray] | None:
 
     Raises ValueError for a missing column.
     """
-    rows = as_frame(rows)
-    if hasattr(rows, "columns") and recipe.columns:
+    rows, columns = as_frame(rows), raw_columns(recipe.columns, recipe.dates)
+    if hasattr(rows, "columns") and columns:
         names = [str(name) for name in rows.columns]
-        for name in recipe.columns:
+        for name in columns:
             if name not in names:
                 raise ValueError(f"the rows lack the column {name!r}; give all of the training data's")
-        series = {name: series_of(rows, names.index(name)) for name in recipe.columns}
-        numbers = [name for name in recipe.columns if name not in recipe.levels and numeric(series[name])]
-        return [float_cells(s) if n in numbers else feature_cells(s) for n, s in series.items()]
+        return [cells_of_series(series_of(rows, names.index(name)), name in recipe.levels) for name in columns]
     table = rows if isinstance(rows, np.ndarray) else np.asarray(rows, object)
-    is_table = table.dtype.kind in "OUS" and recipe.columns and table.shape[1:] == (len(recipe.columns),)
+    is_table = table.dtype.kind in "OUS" and columns and table.shape[1:] == (len(columns),)
     return list(table.astype(object).T) if is_table else None
+
+
+def cells_of_series(series: Any, text: bool) -> np.ndarray:
+    """The cells (rows,) of a frame's column: floats, unless it is `text` by training, datetime64, or Python values."""
+    if dated(series):
+        return times_of(series)
+    return float_cells(series) if numeric(series) and not text else feature_cells(series)
 
 
 def filled(recipe: Coded, x: np.ndarray, fill: np.ndarray | None, first: int = 0) -> np.ndarray:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from popjax.core.text import check_installed, failure
+from popjax.data.dates import day_text, part_names
 from popjax.data.inputs import Inputs, mapped
 from popjax.models.network import Network
 from popjax.rewriting.target import ANY, made_for
@@ -113,12 +114,16 @@ def coding(recipe: Recipe) -> dict[str, Any]:
 
     `columns` are those of the rows, in order; `levels` the texts of a column by their codes, from 0; `unknown` the code
     of any other text; `missing` what a missing cell is, None if none may be (a missing text is the level "" where there
-    is one); `classes` or `outputs` the columns of the predictions.
+    is one); `dates` the columns that a date becomes (year, month, weekday from Monday, 0, day of the year, days with
+    their fraction since a day; UTC); `classes` or `outputs` the columns of the predictions.
     """
     return {
         "kind": recipe.kind.name,
         "columns": list(recipe.columns),
         "levels": {name: list(texts) for name, texts in recipe.levels.items()},
+        "dates": {
+            name: {"columns": part_names(name), "since": day_text(first)} for name, first in recipe.dates.items()
+        },
         "unknown": -1,
         "missing": "nan" if recipe.fill is not None or recipe.keeps else None,
         "classes": None if recipe.classes is None else list(recipe.classes),

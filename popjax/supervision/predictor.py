@@ -131,6 +131,14 @@ class Predictor:
             raise ValueError(f"score: {len(predicted)} rows have targets of shape {targets.shape}; give {what}")
         return kind.score(predicted, targets)
 
+    def spread(self, rows: Any) -> np.ndarray:
+        """The standard deviation, over all its models, of what they predict for raw rows.
+
+        Of probabilities (rows, classes) or (rows, labels), or of values in their own units. It tells where the models
+        disagree, and is no interval: what all of them do not know is not in it. Raises ValueError as `predict`.
+        """
+        return self.mean_and_spread_of(self.recipe.encoded(rows))[1]
+
     def _mean(self, rows: Any) -> np.ndarray:
         """The mean prediction for raw rows (see `mean_of`)."""
         return self.mean_of(self.recipe.encoded(rows))
@@ -140,14 +148,24 @@ class Predictor:
 
         Raises ValueError if the features are the targets and there are several folds, which transform them differently.
         """
+        return np.concatenate([self._mean_of_each(each) for each in self._parts(encoded)])
+
+    def mean_and_spread_of(self, encoded: Inputs) -> tuple[np.ndarray, np.ndarray]:
+        """The mean prediction for encoded rows, and the standard deviation over all models, of the same shape.
+
+        Raises ValueError as `mean_of`.
+        """
+        found = [(self._mean_of_each(each), self._spread_of_each(each)) for each in self._parts(encoded)]
+        mean, spread = zip(*found, strict=True)
+        return np.concatenate(mean), np.concatenate(spread)
+
+    def _parts(self, encoded: Inputs) -> Iterator[list[np.ndarray]]:
+        """What `_each` returns, for so few rows at a time that the predictions of all models fit into memory."""
         self._check_mean()
-        folds = range(self.recipe.folds)
-        rows, size = (
-            len(entries(encoded)[0]),
-            rows_at_once(self.recipe.width * sum(one.members for one in self.trained)),
-        )
-        parts = [taken(encoded, slice(begin, begin + size)) for begin in range(0, max(rows, 1), size)]
-        return np.concatenate([self._mean_of_part(part, folds) for part in parts])
+        rows, models = len(entries(encoded)[0]), sum(one.members for one in self.trained)
+        size = rows_at_once(self.recipe.width * models)
+        for begin in range(0, max(rows, 1), size):
+            yield self._each(taken(encoded, slice(begin, begin + size)), range(self.recipe.folds))
 
     def _check_mean(self) -> None:
         """Raise ValueError if the features are the targets and there are several folds."""
@@ -155,12 +173,21 @@ class Predictor:
             what = "each fold's models learned features that it transformed for itself, which have no mean"
             raise ValueError(f"{what}; search with folds=1, or take what of_fold predicts")
 
-    def _mean_of_part(self, encoded: Inputs, folds: Sequence[int]) -> np.ndarray:
-        """The mean prediction for so few rows that those of all models fit into memory."""
+    def _mean_of_each(self, each: Sequence[np.ndarray]) -> np.ndarray:
+        """The weighted mean (rows, ...) of what the trials' models predict (folds, repeats, rows, ...)."""
         total: Any = 0.0
-        for weight, each in zip(self.weights, self._each(encoded, folds), strict=True):
-            total += weight * self._in_units(each.mean(1), folds).mean(0)
+        for weight, one in zip(self.weights, each, strict=True):
+            total += weight * self._in_units(one.mean(1), range(self.recipe.folds)).mean(0)
         return np.asarray(total) / sum(self.weights)
+
+    def _spread_of_each(self, each: Sequence[np.ndarray]) -> np.ndarray:
+        """The weighted standard deviation (rows, ...) of what the trials' models predict."""
+        units = [self._in_units(one, range(self.recipe.folds)) for one in each]
+        models = np.concatenate([one.reshape(-1, *one.shape[2:]) for one in units])
+        counts = [one.members for one in self.trained]
+        shares = np.repeat([weight / count for weight, count in zip(self.weights, counts, strict=True)], counts)
+        mean = np.average(models, 0, shares)
+        return np.asarray(np.sqrt(np.average((models - mean) ** 2, 0, shares)))
 
     def of_fold(self, encoded: Inputs, fold: int) -> np.ndarray:
         """Each trial's mean prediction by its models of a fold, for encoded rows: (trials, rows, ...)."""

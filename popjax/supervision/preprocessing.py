@@ -14,6 +14,7 @@ import numpy as np
 from popjax.core.calls import name_of
 from popjax.data.columns import Levels, apart, one_hot
 from popjax.data.dataset import Dataset
+from popjax.data.dates import NO_DATES, Dates
 from popjax.data.inputs import Inputs, entries, mapped, taken
 from popjax.data.splits import Split
 from popjax.data.transforms.applying import applied, fitted, looking, shaped
@@ -63,6 +64,7 @@ class Recipe:
         apart: True if the model takes numbers and codes of texts apart (see `Model`).
         transform_digest: SHA-256 of the first rows after the transforms.
         rewrite: "fast" if convolutions, pools and products are rewritten, "none" if the model is traced as written.
+        dates: date column -> its earliest day, since 1970; `columns` has its parts (see `popjax.data.dates`).
     """
 
     model: str | None
@@ -82,6 +84,7 @@ class Recipe:
     apart: bool = False
     transform_digest: str = ""
     rewrite: str = "fast"
+    dates: Dates = NO_DATES
 
     @classmethod
     def of(cls, dataset: Dataset, split: Split, options: Any) -> Self:
@@ -113,6 +116,7 @@ class Recipe:
             apart=split_up,
             transform_digest=digest_of(shown),
             rewrite=options.rewrite,
+            dates=dataset.dates,
         )
 
     @property
@@ -135,6 +139,8 @@ class Recipe:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields |= {"inputs": self.shapes, "kind": self.kind.describe()}
         fields["transforms"] = [written_transforms(one) for one in self.transforms]
+        if not self.dates:
+            del fields["dates"]
         return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in fields.items()}
 
     @classmethod
@@ -143,6 +149,7 @@ class Recipe:
 
         Raises ValueError for a custom transform that is missing in `own`.
         """
+        content = {"dates": {}, **content}
         fields = {field.name: content[field.name] for field in dataclasses.fields(cls)}
         arrays = ("y_mean", "y_scale", "fill")
         fields |= {name: np.asarray(fields[name], float) for name in arrays if fields[name] is not None}
