@@ -236,3 +236,65 @@ def test_rows_are_predicted_in_parts_of_few_sizes(monkeypatch):
     monkeypatch.setattr("popjax.supervision.stack.PART", 32)
     assert regressor.predict(X) == pytest.approx(whole, rel=1e-6)
     assert stack.apply._cache_size() == 3, "and 32"
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+def test_importances_are_those_of_permuted_columns(folds):
+    """By hand: each fold's validation rows, predicted by the ensemble's models that did not train on them."""
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame({"noise": rng.normal(size=240), "strong": rng.normal(size=240), "weak": rng.normal(size=240)})
+    x["kind"] = np.where(x["weak"] > 0, "a", "b")
+    y = 3 * x["strong"] + x["weak"] + 0.1 * rng.normal(size=240)
+    space = {"learning_rate": 0.02, "hidden": 16, "batch_size": 16}
+    how = {"trials": 2, "epochs": 20, "folds": folds, "rank": "mse"}
+    fit = pj.PopulationRegressor(space, **how, importances=True).fit(x, y)
+    plain = pj.PopulationRegressor(space, **how).fit(x, y)
+    assert not hasattr(plain, "feature_importances_")
+    np.testing.assert_array_equal(fit.predict(x), plain.predict(x))
+    assert fit.feature_importances_.argmax() == 1
+    assert abs(fit.feature_importances_[0]) < 0.1 * fit.feature_importances_[1]
+    task, predictor, draw = fit.results_.task, fit.predictor_, np.random.default_rng(0)
+    expected = np.zeros((folds, 4))
+    for fold, rows in enumerate(task.split.validation):
+        coded, target = task.dataset.x[rows], task.dataset.y[rows]
+        mean = lambda rows, fold=fold: predictor.of_fold(rows, fold).mean(0)
+        usual = ((mean(coded) - target) ** 2).mean()
+        for column in range(4):
+            worse = []
+            for order in [draw.permutation(coded[:, column]) for _ in range(3)]:
+                changed = coded.copy()
+                changed[:, column] = order
+                worse.append(((mean(changed) - target) ** 2).mean() - usual)
+            expected[fold, column] = np.mean(worse)
+    np.testing.assert_allclose(fit.feature_importances_, expected.mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_importances_of_dates_and_of_columns_without_a_value():
+    """A number a column of X, in its order; the parts of a date are one."""
+    frame = pd.DataFrame({"empty": [np.nan] * 120, "day": pd.date_range("2024-01-01", periods=120), "x": range(120)})
+    frame["x"] = np.random.default_rng(0).normal(size=120)
+    y = frame["day"].dt.day_of_week.to_numpy().astype(float)
+    space = {"learning_rate": 0.05, "hidden": 32, "batch_size": 16}
+    fit = pj.PopulationRegressor(space, trials=2, epochs=40, folds=2, importances=True).fit(frame, y)
+    empty, day, x = fit.feature_importances_
+    assert empty == 0
+    assert day > 5 * abs(x)
+
+
+def test_a_regressor_fits_targets_of_one_value():
+    """It says so, and predicts it, of one output or several; fitted to others later it is as any other."""
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    regressor = pj.PopulationRegressor({"learning_rate": 0.01, "hidden": 4}, trials=1, epochs=1, importances=True)
+    with pytest.warns(pj.DataWarning, match="y is 3.5 in every row: that is what is predicted"):
+        regressor.fit(x, np.full(60, 3.5))
+    assert regressor.predict(x[:4]).tolist() == [3.5] * 4
+    assert regressor.feature_importances_.tolist() == [0, 0, 0]
+    assert pickle.loads(pickle.dumps(regressor)).predict(x[:1]).tolist() == [3.5]
+    with pytest.raises(ValueError, match="X has 2 features"):
+        regressor.predict(x[:, :2])
+    with pytest.warns(pj.DataWarning, match="in every row"):
+        several = clone(regressor).fit(x, np.tile([1.0, 2.0], (60, 1)))
+    assert several.predict(x[:2]).tolist() == [[1, 2], [1, 2]]
+    regressor.fit(x, x[:, 0])
+    assert not hasattr(regressor, "constant_")
+    assert len(set(regressor.predict(x).tolist())) > 1

@@ -19,7 +19,8 @@ def read_toml(path: str | Path, what: str) -> dict[str, Any]:
         if not Path(path).is_file():
             why = "there is none" if not Path(path).exists() else "it is no file"
             raise ValueError(f"cannot read the {what} {str(path)!r}: {why}; name a TOML file")
-        if (size := Path(path).stat().st_size) > LARGEST:
+        size = Path(path).stat().st_size
+        if size > LARGEST:
             raise ValueError(f"cannot read the {what} {str(path)!r}: {size:,} bytes; at most {LARGEST:,}")
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

@@ -30,7 +30,8 @@ def check_finished(directory: Path) -> None:
         raise ValueError(f"{name!r} holds no run of a search; name the directory of one")
     if in_use(directory):
         raise InUse(f"{name!r} is in use by another process; wait until it has ended")
-    if (state := ended(directory, *files_of_run(directory))) != FINISHED:
+    state = ended(directory, *files_of_run(directory))
+    if state != FINISHED:
         raise ValueError(f"{name!r} is not finished ({state}), and needs all its files to be resumed; leave it out")
 
 

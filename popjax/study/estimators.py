@@ -13,8 +13,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
 
-from popjax.core.doubt import OWN
-from popjax.core.text import plural
+from popjax.core.doubt import OWN, doubt
+from popjax.core.text import plural, short
 from popjax.data.checks import targets_lost
 from popjax.data.frames import as_frame, cells_of
 from popjax.data.transforms.applying import accepts_missing
@@ -27,6 +27,8 @@ from popjax.store.results import Results
 from popjax.study.effort import effort_of
 from popjax.study.search import search
 from popjax.supervision.kinds.named_kinds import reported
+from popjax.supervision.permuted import rises
+from popjax.supervision.predictor import Predictor
 from popjax.supervision.supervised import supervised
 from popjax.task import Metric
 from popjax.tuning.callbacks.callback import Callback
@@ -68,6 +70,7 @@ class PopulationEstimator(BaseEstimator):
         minutes: float | None = None,
         random_state: Any = 0,
         verbose: bool = False,
+        importances: bool = False,
     ) -> None:
         self.space = space
         self.trials = trials
@@ -87,6 +90,7 @@ class PopulationEstimator(BaseEstimator):
         self.minutes = minutes
         self.random_state = random_state
         self.verbose = verbose
+        self.importances = importances
 
     def fit(
         self,
@@ -112,6 +116,8 @@ class PopulationEstimator(BaseEstimator):
         Raises ValueError for data that cannot be trained on, and if no trial has a value.
         """
         X, y = self._checked(X, y, reset=True)
+        if self._is_constant(y):
+            return self
         weights = None if sample_weight is None else self._weights(sample_weight, X, y_val)
         own = X_val is not None
         if own != (y_val is not None):
@@ -128,6 +134,10 @@ class PopulationEstimator(BaseEstimator):
             raise
         self._fitted(results, y, begun)
         return self
+
+    def _is_constant(self, y: np.ndarray) -> bool:
+        """True if the targets leave nothing to search, and what is predicted is known."""
+        return False
 
     def _fitted(self, results: Results, y: np.ndarray, begun: float) -> None:
         """Take the results of a search that began at a time. Raises ValueError if there is no winner."""
@@ -146,6 +156,13 @@ class PopulationEstimator(BaseEstimator):
         self.best_index_, self.best_params_, _ = results.best
         self.cv_results_ = cv_results(results, time.perf_counter() - begun)
         self.best_score_ = self.cv_results_["mean_test_score"][self.best_index_]
+        if self.importances:
+            self.feature_importances_ = importances_of(results, self.predictor_, self._names())
+
+    def _names(self) -> list[str]:
+        """The names of the columns of X, or their places."""
+        names = getattr(self, "feature_names_in_", range(self.n_features_in_))
+        return [str(name) for name in names]
 
     def _rule(self, usual: Rule) -> Rule:
         """The rule, by default the `usual` one with `rank` as its metric; "auc" means that of the validation rows."""
@@ -240,8 +257,8 @@ class PopulationEstimator(BaseEstimator):
     def _rows(self, X: Any) -> Any:
         """Rows to predict, checked against those of `fit`."""
         check_is_fitted(self)
-        texts = (
-            hasattr(as_frame(X), "columns") or self.predictor_.recipe.levels
+        texts = hasattr(as_frame(X), "columns") or (
+            not hasattr(self, "constant_") and self.predictor_.recipe.levels
         )  # which scikit-learn would refuse as numbers
         how: dict[str, Any] = {"skip_check_array": True} if texts else self._arrays()
         return validate_data(self, X, reset=False, **how)
@@ -280,6 +297,7 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
         validation: with folds=1, the share or the numbers of the rows that rank the trials.
         random_state: seed of the split, the points and the models; the same seed and rows give the same bits.
         verbose: True to show a progress bar.
+        importances: True for `feature_importances_`, which take some time.
 
     Attributes:
         classes_: labels (classes,) in the order of `predict_proba`; output numbers (outputs,) for several labels.
@@ -290,6 +308,9 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
         cv_results_: all trials in the format of scikit-learn's searches; "test" means the rows that rank, and NaN a
             trial that was not trained to the end.
         n_features_in_, feature_names_in_: number and names of the columns of the rows.
+        feature_importances_: with `importances`, (columns,): by how much the metric that ranks becomes worse for the
+            rows that rank, predicted by models that did not train on them, where a column's cells are permuted; below 0
+            if it becomes better. Of two columns that say the same both may seem worthless.
 
     >>> from sklearn.datasets import load_wine
     >>> x, y = load_wine(return_X_y=True)
@@ -316,7 +337,8 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
 class PopulationRegressor(RegressorMixin, PopulationEstimator):
     """Regressor by hyperparameter search, with the arguments of `PopulationClassifier` except class_weight.
 
-    `rank` may be "loss", "mse", "mae", "r2", "rmse", "mape"...
+    `rank` may be "loss", "mse", "mae", "r2", "rmse", "mape"... If y is one value in all rows, that is what is
+    predicted, with a DataWarning; nothing is searched then, so that there are no results_.
 
     >>> from sklearn.datasets import load_diabetes
     >>> x, y = load_diabetes(return_X_y=True)
@@ -330,7 +352,20 @@ class PopulationRegressor(RegressorMixin, PopulationEstimator):
     def predict(self, X: Any) -> np.ndarray:
         """Values (rows,) or (rows, outputs), in the units of the targets."""
         rows = self._rows(X)
+        if hasattr(self, "constant_"):
+            return np.repeat(self.constant_[None], len(rows), 0)
         return np.asarray(self.predictor_.predict(rows))
+
+    def _is_constant(self, y: np.ndarray) -> bool:
+        """Take y as what is predicted if it is the same in all rows."""
+        self.__dict__.pop("constant_", None)
+        if not np.isfinite(y).all() or (y != y[0]).any():
+            return False
+        self.constant_ = np.asarray(y[0], float)
+        if self.importances:
+            self.feature_importances_ = np.zeros(self.n_features_in_)
+        doubt(f"y is {short(y[0].tolist())} in every row: that is what is predicted, and nothing is searched")
+        return True
 
 
 def check_labels(y: Any) -> None:
@@ -358,6 +393,17 @@ def as_labels(classes: Sequence[Any], dtype: np.dtype[Any]) -> np.ndarray:
     own = np.array(classes)
     made = own.astype(dtype)
     return made if made.tolist() == own.tolist() else own
+
+
+def importances_of(results: Results, predictor: Predictor, names: Sequence[str]) -> np.ndarray:
+    """By how much the metric becomes worse where the cells of each column are permuted (columns,); 0 of an empty one.
+
+    Raises ValueError for rows that are no table.
+    """
+    found = rises(results.task, predictor, results.metric, least=1)
+    if not found:
+        raise ValueError("importances=True: the rows are no table (rows, columns), or too wide; leave it out")
+    return np.array([found.get(name, 0.0) for name in names])
 
 
 def cv_results(results: Results, seconds: float) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """What each column of a table is worth to a model: the metric where the column's cells are permuted."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from popjax.data.dataset import Dataset
+from popjax.data.dates import part_names
 from popjax.data.doubts import different_numbers
 from popjax.supervision.baselines import own_table
 from popjax.supervision.predictor import Predictor
@@ -15,37 +17,48 @@ CELLS = 100_000  # rows x columns x REPEATS
 REPEATS = 3
 
 
-def rises(task: Supervised, predictor: Predictor, metric: Metric) -> dict[str, float]:
+def rises(task: Supervised, predictor: Predictor, metric: Metric, least: int = LEAST) -> dict[str, float]:
     """Column -> by how much the metric gets worse where the column's cells are permuted, the greatest first.
 
     Permutation importance (Breiman 2001, "Random Forests") on validation rows, of each fold by the models that did not
     train on them; the mean of three permutations with a fixed seed. Of two columns that say the same, both may seem
-    worthless. Empty for what is built in or no table, on fewer than 50 rows, where so many columns leave fewer than 50
-    for the time that this may take, and with a custom loss.
+    worthless. The parts of a date are permuted together. Empty for what is built in or no table, on fewer than `least`
+    rows, where so many columns leave fewer than these for the time that this may take, and with a custom loss.
 
     Args:
         task: the task, with the folds of the predictor.
-        predictor: the predictor of one trial.
+        predictor: of one trial, or of an ensemble.
         metric: the one that ranks; the loss in the place of one that predictions do not tell.
     """
     dataset = task.dataset
     if not own_table(dataset) or task.problem.options.loss is not None:
         return {}
-    columns = dataset.x.shape[1]
-    rows = min(MOST, CELLS // (REPEATS * columns), task.split.validation.size)
-    if rows < LEAST:
+    places = places_of(dataset)
+    rows = min(MOST, CELLS // (REPEATS * len(places)), task.split.validation.size)
+    if rows < least:
         return {}
     each, rng = -(-rows // len(task.split.validation)), np.random.default_rng(0)
     folds = range(len(task.split.validation))
-    found = np.mean([in_fold(task, predictor, fold, each, badness(task, metric, fold), rng) for fold in folds], 0)
-    names = dataset.columns or [str(at) for at in range(columns)]
+    bad = [badness(task, metric, fold) for fold in folds]
+    found = np.mean([in_fold(task, predictor, fold, each, bad[fold], list(places.values()), rng) for fold in folds], 0)
+    names = list(places)
     return {names[at]: float(found[at]) for at in np.argsort(-found, kind="stable")}
+
+
+def places_of(dataset: Dataset) -> dict[str, list[int]]:
+    """Column of raw rows -> its places among the coded ones: of a date those of its parts."""
+    names = list(dataset.columns) or [str(at) for at in range(dataset.x.shape[1])]
+    source = {part: date for date in dataset.dates for part in part_names(date)}
+    found: dict[str, list[int]] = {}
+    for at, name in enumerate(names):
+        found.setdefault(source.get(name, name), []).append(at)
+    return found
 
 
 def row_names(task: Supervised, worth: Mapping[str, float]) -> str:
     """The column that is worth more than all others together, if it has another whole number in each row; or empty."""
     name, most = next(iter(worth.items()), ("", 0.0))
-    if not task.dataset.columns or 2 * most <= sum(max(rise, 0.0) for rise in worth.values()):
+    if name not in task.dataset.columns or 2 * most <= sum(max(rise, 0.0) for rise in worth.values()):
         return ""
     text = name in task.dataset.levels
     values = task.dataset.x[:, task.dataset.columns.index(name)]
@@ -74,21 +87,22 @@ def in_fold(
     fold: int,
     most: int,
     bad: Callable[[np.ndarray, np.ndarray], float],
+    places: Sequence[list[int]],
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """The rises (columns,) on at most so many validation rows of a fold."""
+    """The rises (columns,), of columns at these `places`, on at most so many validation rows of a fold."""
     rows = spaced_rows(task, task.split.validation[fold], most)
     x, targets = task.dataset.x[rows], task.targets(rows)
+    predicted = lambda x: np.average(predictor.of_fold(x, fold), 0, predictor.weights)
+    usual = bad(predicted(x), targets)
 
-    usual = bad(predictor.of_fold(x, fold)[0], targets)
-
-    def rise(column: int) -> float:
+    def rise(column: list[int]) -> float:
         changed = np.tile(x, (REPEATS, 1))
         changed[:, column] = np.concatenate([rng.permutation(x[:, column]) for _ in range(REPEATS)])
-        parts = np.split(predictor.of_fold(changed, fold)[0], REPEATS)
+        parts = np.split(predicted(changed), REPEATS)
         return float(np.mean([bad(part, targets) - usual for part in parts]))
 
-    return np.array([rise(column) for column in range(x.shape[1])])
+    return np.array([rise(column) for column in places])
 
 
 def spaced_rows(task: Supervised, rows: np.ndarray, most: int) -> np.ndarray:
