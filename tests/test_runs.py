@@ -371,7 +371,7 @@ def test_the_options_of_a_plain_command_are_printed(command, tmp_path):
         ("trials = 0", ["--trials 0: give at least 1"]),
         ("trials = ", ["cannot read the config 'c.toml'"]),
         ("a" * 2**20 + "=1", ["1,048,578 bytes; at most 1,048,576"]),
-        (None, ["cannot read the config 'c.toml': there is none"]),
+        (None, ["cannot read the config 'c.toml': No such file"]),
     ],
 )
 def test_a_hostile_file_of_options_is_one_line(tmp_path, refused_in_one_line, text, says):

@@ -16,10 +16,9 @@ def read_toml(path: str | Path, what: str) -> dict[str, Any]:
     Raises ValueError in one line.
     """
     try:
-        if not Path(path).is_file():
-            why = "there is none" if not Path(path).exists() else "it is no file"
-            raise ValueError(f"cannot read the {what} {str(path)!r}: {why}; name a TOML file")
         size = Path(path).stat().st_size
+        if not Path(path).is_file():
+            raise ValueError(f"cannot read the {what} {str(path)!r}: it is no file; name a TOML file")
         if size > LARGEST:
             raise ValueError(f"cannot read the {what} {str(path)!r}: {size:,} bytes; at most {LARGEST:,}")
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
