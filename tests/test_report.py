@@ -860,6 +860,30 @@ def test_a_first_round_that_diverged_expects_nothing(opened):
     assert page.locator("#parallel").count() == 1
 
 
+@pytest.mark.parametrize("kind", ["report", "comparison", "notebook"])
+def test_a_page_asks_no_server_and_offers_no_upload(browser, tmp_path, kind):
+    """Neither as it opens nor as all of its buttons are pressed."""
+    results = made(trials=20)
+    path = tmp_path / "page.html"
+    if kind == "notebook":
+        path.write_text(results.plot("curves").to_html())
+    elif kind == "report":
+        results.report(path)
+    else:
+        report.write_comparison({"one": results, "two": made(seed=1, trials=20)}, path)
+    page, asked = browser.new_page(), []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.as_uri())
+    page.wait_for_selector(".modebar-btn", state="attached")
+    buttons = page.locator(".modebar-btn").evaluate_all("all => all.map(one => one.dataset.title ?? one.dataset.attr)")
+    assert "Zoom" in buttons
+    assert not any(word in str(name).lower() for name in buttons for word in ("share", "cloud", "upload"))
+    page.locator(".modebar-btn").evaluate_all("all => all.forEach(one => one.click())")
+    page.wait_for_timeout(200)
+    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
+    page.close()
+
+
 @pytest.mark.parametrize("width", [1280, 400])
 def test_nothing_scrolls_sideways_but_the_boxes_made_for_it(opened, width):
     """No element sticks out of the page, and each figure is as wide as its column."""

@@ -41,7 +41,9 @@ def test_the_same_data_says_keep_and_other_data_tune_again(command, tmp_path, se
         found = retest_of(tmp_path / "run")
         assert found["verdict"] == verdict
         assert found["reason"].startswith(said)
-        assert found["reason"] in process.stdout.splitlines()
+        lines = process.stdout.splitlines()
+        assert lines[-4] == f"{found['reason'].partition(';')[0]}: the old best has {found['place_says']}"
+        assert lines[-3] == f"in figures: {found['reason'].partition('; ')[2]}"
         assert (found["kendall_tau"] > 0.5) == (verdict == "keep")
         assert (found["top_k_overlap"] > 0.5) == (verdict == "keep")
         order = sorted(found["trials"], key=lambda row: row["new"])

@@ -11,6 +11,7 @@ import tyro
 from popjax.commands import cli
 from popjax.commands.config import arguments_in, space_in
 from popjax.commands.experiment import Experiment, comma_list
+from popjax.commands.options import Number, Text, Whole
 from popjax.core.counts import check_seed
 
 if TYPE_CHECKING:
@@ -36,15 +37,15 @@ class Workers:
 class Running(Workers):
     """Options of a sweep that change no result, and are not recorded as its own."""
 
-    minutes: float | None = None
+    minutes: Number = None
     """stop after this time, as Ctrl-C does: the best so far wins, all is written, and `popjax resume` goes on"""
-    track: str | None = None
+    track: Text = None
     """also write to tensorboard, mlflow, wandb or trackio, or to several of them: tensorboard,mlflow"""
     track_top: int = 0
     """the number of best trials to track the curves of"""
-    live: int | None = None
+    live: Whole = None
     """show the population in the browser while it trains, and steer it there; a port may follow (the extra live)"""
-    live_host: str | None = None
+    live_host: Text = None
     """the address of this machine to serve the page at, for other machines too (default: 127.0.0.1)"""
     quiet: bool = False
     """print the winner only"""
@@ -62,9 +63,9 @@ class Arguments(Running, Experiment):
 
     trials: int = 512
     """number of trials"""
-    metric: str | None = None
+    metric: Text = None
     """the metric that ranks the trials, such as val_accuracy or val_loss"""
-    mode: str | None = None
+    mode: Text = None
     """min or max (default: as the metric's name says)"""
     epochs: int = 20
     """passes over the training rows"""
@@ -72,9 +73,9 @@ class Arguments(Running, Experiment):
     """random, sobol, grid; or one that learns from the trials so far, in rounds: tpe, or with optuna cmaes and gp"""
     priority: int = 3
     """what is tuned: 1 learning rate, 2 also momentum, hidden units and batch size, 3 also depth and decay"""
-    scheduler: str | None = None
+    scheduler: Text = None
     """which trials train on: halving, hyperband, pbt, also as 'halving(reduction_factor=3)' (default: all)"""
-    rounds: int | None = None
+    rounds: Whole = None
     """coarse to fine: the trials are split over rounds, each around the best so far"""
     folds: int = 1
     """cross-validation: the number of folds of each trial, which ranks by their mean"""
@@ -85,26 +86,26 @@ class Arguments(Running, Experiment):
     pareto (of objectives with commas: --metric val_loss,parameters)"""
     at: Literal["last", "best"] = "last"
     """the epoch of a model that counts, for its value and its weights: the last, or its best one"""
-    patience: int | None = None
+    patience: Whole = None
     """with --at best: the number of epochs without a better one after which a model rests"""
-    space: str | None = None
+    space: Text = None
     """a TOML file: learning_rate = "log_uniform(1e-4, 1)", one line per hyperparameter"""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """one hyperparameter, as a scale or a value: 'learning_rate=log_uniform(1e-4,1)', momentum=0.9;
     where others have certain values only: 'hidden_3=integers(8,64) when depth=3|4'"""
-    start: str | None = None
+    start: Text = None
     """a directory of results, whose ten best trials within the space are tried first"""
-    out: str | None = None
+    out: Text = None
     """the directory for the results (default: runs/<dataset>-<time>)"""
     resume: bool = False
     """resume the run in the directory"""
-    lanes: int | None = None
+    lanes: Whole = None
     """members that advance together under vmap (default: by rule); unused places cost as much"""
     plan: Literal["auto", "one", "widths", "buckets"] = "auto"
     """one program for all, a few with capped widths, or one for each depth and batch size"""
     explain: bool = False
     """print what each plan would cost, and train nothing"""
-    config: str | None = None
+    config: Text = None
     """a TOML file of these options, each by its name, and the space as a table; the command line comes first"""
     print_config: bool = False
     """print the options of this command as such a file, and train nothing"""

@@ -6,13 +6,14 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
 
 from popjax.commands import cli
 from popjax.commands.experiment import Experiment, RowsOptions, open_directory
+from popjax.commands.options import Rewrite, Switch, Text, Whole
 from popjax.commands.steering import Beginning, Steering
 from popjax.commands.typed import commands_in, read_script, value_of
 from popjax.core.counts import check_count, check_seed
@@ -31,47 +32,47 @@ class Arguments(RowsOptions):
     trained before a command: an empty line trains, or pauses.
     """
 
-    dataset: str | None = None
+    dataset: Text = None
     """digits (the default), wine, breast_cancer, diabetes, or a CSV, Parquet or NPZ file"""
-    target: str | None = None
+    target: Text = None
     """the column to predict, or several: a,b (an array's name for NPZ)"""
-    missing: str | None = None
+    missing: Text = None
     """what to do with missing cells: error, drop, median (of text, the most frequent) or auto"""
-    model: str | None = None
+    model: Text = None
     """the model: mlp, tabular for tables, or cnn for images"""
-    optimizer: str | None = None
+    optimizer: Text = None
     """sgd, nesterov, adam, adamw or rmsprop"""
-    schedule: str | None = None
+    schedule: Text = None
     """the schedule of the learning rate: inverse, exponential, cosine or flat"""
-    transform: str | None = None
+    transform: Text = None
     """the transform of the features: standardize, global, robust, quantile or none"""
-    rewrite: Literal["fast", "none"] | None = None
+    rewrite: Rewrite = None
     """none: convolutions, pools and products of cnn are computed as they are written, and slower"""
-    ordered: bool | None = None
+    ordered: Switch = None
     """rows are in order of time: the first ones train"""
-    task: str | None = None
+    task: Text = None
     """your own Task, as module:attribute"""
-    seed: int | None = None
+    seed: Whole = None
     """the seed of the split and the model"""
-    from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    from_: Annotated[str | None, tyro.conf.arg(name="from", metavar="DIR", help_behavior_hint="")] = None
     """the directory of an earlier search: its dataset, model and the winner's hyperparameters"""
-    trial: int | None = None
+    trial: Whole = None
     """another trial of that search"""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """a hyperparameter to begin with: learning_rate=0.1"""
-    epochs: int | None = None
+    epochs: Whole = None
     """the horizon of the schedule; an empty line trains as many (default: 20, or the search's)"""
-    script: str | None = None
+    script: Text = None
     """a file of commands, one per line, instead of the keyboard"""
-    replay: str | None = None
+    replay: Text = None
     """the directory of an earlier model: train it again from its log, in another directory"""
-    resume: str | None = None
+    resume: Text = None
     """the directory of an earlier model: resume it"""
-    live: int | None = None
+    live: Whole = None
     """show the model in the browser while it trains, and steer it there too; a port may follow (the extra live)"""
-    live_host: str | None = None
+    live_host: Text = None
     """the address of this machine to serve the page at, for other machines too (default: 127.0.0.1)"""
-    out: str | None = None
+    out: Text = None
     """the directory for the log, the states and the model (default: runs/babysit-<dataset>-<time>)"""
 
 

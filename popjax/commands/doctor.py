@@ -7,10 +7,10 @@ import platform
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Literal
 
 from popjax.commands import cli
 from popjax.commands.experiment import Experiment, RowsOptions
+from popjax.commands.options import Missing, Text
 from popjax.core.text import install, printable
 
 EXTRAS = {  # package -> its use
@@ -43,11 +43,11 @@ class Arguments(RowsOptions):
     trained.
     """
 
-    dataset: str | None = None
+    dataset: Text = None
     """the file of rows, as of a sweep"""
-    target: str | None = None
+    target: Text = None
     """the column to predict, or several: a,b"""
-    missing: Literal["error", "drop", "median", "auto"] | None = None
+    missing: Missing = None
     """what a sweep would do with missing cells"""
     model: str = Experiment.model
     """the model of the sweep: tabular takes missing cells as they are"""

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args, get_origin, get_type_hints
 
+from popjax.commands.options import Missing, Text, Weights
 from popjax.core.counts import check_seed
 from popjax.core.faults import fault
 from popjax.core.programs_on_disk import enable_cache
@@ -28,29 +29,29 @@ if TYPE_CHECKING:
 class RowsOptions:
     """Options of the rows of a file."""
 
-    kind: str | None = None
+    kind: Text = None
     """what the target is: classification, multilabel or regression (default: texts, truth values and few different
     integers are classes)"""
-    drop: str | None = None
+    drop: Text = None
     """columns of the file to leave out: id,date"""
-    na: str | None = None
+    na: Text = None
     """texts that mean a missing cell, beside the empty one and nan: NA,n/a"""
-    thousands: str | None = None
+    thousands: Text = None
     """of CSV files: the sign between thousands, such as , (default: none)"""
-    decimal: str | None = None
+    decimal: Text = None
     """of CSV files: the sign before decimals (default: .)"""
-    dates: str | None = None
+    dates: Text = None
     """columns that hold dates of ISO 8601, and become year, month, weekday, day of the year and days: auto (all whose
     cells are dates), none, or names: a,b (default: auto)"""
-    validation: str | None = None
+    validation: Text = None
     """a file of rows that rank the trials (default: a tenth of the rows)"""
-    test: str | None = None
+    test: Text = None
     """a file of rows that no trial sees, scored once for the winner (default: a tenth of the rows)"""
-    groups: str | None = None
+    groups: Text = None
     """the column of groups: rows of a group are never split over two parts"""
-    class_weight: Literal["balanced"] | None = None
+    class_weight: Weights = None
     """balanced: rows of rare classes weigh more in the training loss"""
-    metrics: str | None = None
+    metrics: Text = None
     """further metrics: f1,auc,log_loss,mcc for classes; rmse,mape,median_error for a regression"""
 
 
@@ -60,28 +61,28 @@ class Experiment(RowsOptions):
 
     dataset: str = "digits"
     """digits, wine, breast_cancer, diabetes, or a CSV, TSV, Parquet or NPZ file"""
-    target: str | None = None
+    target: Text = None
     """the column to predict, or several: a,b (an array's name for NPZ)"""
-    missing: Literal["error", "drop", "median", "auto"] | None = None
+    missing: Missing = None
     """what to do with missing cells: error, drop the row, median (of a text column, the most frequent text), or auto (a
     missing text is a level, a missing number the training rows' median, with an indicator beside it) (default: error,
     of tabular auto)"""
     model: str = "mlp"
     """the model: mlp, tabular for tables, or cnn for images"""
-    optimizer: str | None = None
+    optimizer: Text = None
     """sgd, nesterov, adam, adamw or rmsprop; a sweep also takes several: 'choice(sgd,adam)' (default: sgd, of tabular
     adamw)"""
-    schedule: str | None = None
+    schedule: Text = None
     """the schedule of the learning rate: inverse, exponential, cosine or flat (default: inverse, of tabular
     flat)"""
-    transform: str | None = None
+    transform: Text = None
     """the transform of the features: standardize, global, robust, quantile or none (default: of images global, of
     tabular robust, else standardize)"""
     rewrite: Literal["fast", "none"] = "fast"
     """none: convolutions, pools and products of cnn are computed as they are written, and slower"""
     ordered: bool = False
     """rows are in order of time: the last ones test, those before them validate, and the first ones train"""
-    task: str | None = None
+    task: Text = None
     """your own Task, as module:attribute"""
     seed: int = 0
     """the seed of the split, the points and the models"""

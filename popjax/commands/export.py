@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from popjax.commands import cli
+from popjax.commands.options import Text
 from popjax.core.storage import written_atomically
 from popjax.core.text import failure, printable
 
@@ -28,7 +29,7 @@ class Arguments:
     variables"""
     top: int = 20
     """trackers: the number of best trials to write the curves of"""
-    out: str | None = None
+    out: Text = None
     """onnx: the file of the model, with the coding of its rows in FILE.json (default: DIR/model.onnx);
     optuna: the file of the study, a journal, or SQLite if it ends with .db (default: DIR/optuna.journal)"""
 

@@ -16,6 +16,7 @@ import tyro
 
 from popjax.commands import cli
 from popjax.commands.experiment import comma_list, notation_of
+from popjax.commands.options import Text
 from popjax.core.programs_on_disk import enable_cache
 from popjax.core.storage import written_atomically
 from popjax.core.text import printable, tell
@@ -36,20 +37,20 @@ class Arguments:
     """the directory of a run, such as runs/mine"""
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")]
     """a CSV, TSV or Parquet file with the columns of the training rows"""
-    out: str | None = None
+    out: Text = None
     """a CSV, TSV or Parquet file for the predictions (default: CSV on standard output)"""
     proba: bool = False
     """the probability of each class or label, a column each"""
     spread: bool = False
     """beside each prediction the standard deviation over all models of the ensemble: where they disagree, and no
     interval"""
-    keep: str | None = None
+    keep: Text = None
     """columns of the file to write before the predictions: id,name, or all"""
-    na: str | None = None
+    na: Text = None
     """texts that mean a missing cell, beside the empty one and nan: NA,n/a (default: those of the run)"""
-    thousands: str | None = None
+    thousands: Text = None
     """of CSV files: the sign between thousands (default: that of the run)"""
-    decimal: str | None = None
+    decimal: Text = None
     """of CSV files: the sign before decimals (default: that of the run)"""
 
 

@@ -10,6 +10,7 @@ import tyro
 from popjax.commands import arguments as of_sweep
 from popjax.commands import cli
 from popjax.commands.experiment import open_directory
+from popjax.commands.options import Text, Whole
 from popjax.commands.sweep import Sweep
 from popjax.core.storage import Corrupt
 from popjax.store.cleaning import check_not_cleaned
@@ -26,19 +27,19 @@ class Arguments(of_sweep.Running):
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """the directory of the sweep"""
-    dataset: str | None = None
+    dataset: Text = None
     """the file of the rows, if the sweep had one: files that a directory names are not opened unasked"""
-    target: str | None = None
+    target: Text = None
     """the column to predict (default: that of the sweep)"""
-    validation: str | None = None
+    validation: Text = None
     """the file of validation rows, if the sweep had one"""
-    test: str | None = None
+    test: Text = None
     """the file of test rows, if the sweep had one"""
-    task: str | None = None
+    task: Text = None
     """your own Task, as module:attribute, if the sweep had one"""
-    trials: int | None = None
+    trials: Whole = None
     """more trials than the sweep's"""
-    epochs: int | None = None
+    epochs: Whole = None
     """more epochs than the sweep's"""
 
 

@@ -12,11 +12,13 @@ import tyro
 from popjax.commands import cli
 from popjax.commands.arguments import Workers, asked_backend
 from popjax.commands.experiment import Experiment
+from popjax.commands.options import Text, Whole
 from popjax.commands.outcome import TOP
 from popjax.core.counts import check_seed
 from popjax.core.text import printable
 from popjax.data.columns import relevel, some
 from popjax.space.scales import Choice
+from popjax.tuning.verdict import MEANING
 
 if TYPE_CHECKING:
     from popjax.data.dataset import Dataset
@@ -38,17 +40,17 @@ class Arguments(Workers):
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """the directory of the search"""
-    dataset: str | None = None
+    dataset: Text = None
     """the data to train on (default: those of the search)"""
-    target: str | None = None
+    target: Text = None
     """the column to predict, if it has another name"""
-    missing: str | None = None
+    missing: Text = None
     """what to do with missing cells: error, drop, median (of text, the most frequent) or auto"""
-    validation: str | None = None
+    validation: Text = None
     """a file of validation rows, if the search had one; here they are rows as all others"""
-    test: str | None = None
+    test: Text = None
     """a file of rows that the search set aside, if it had one"""
-    task: str | None = None
+    task: Text = None
     """your own Task, as module:attribute"""
     top: int = TOP
     """number of the best trials"""
@@ -56,7 +58,7 @@ class Arguments(Workers):
     """number of the others, at random"""
     repeats: int = 5
     """times that each is trained: the number of folds, or of initial weights if a task has no folds"""
-    seed: int | None = None
+    seed: Whole = None
     """the seed of the folds, the sample and the models (default: one more than the search's)"""
 
 
@@ -84,7 +86,8 @@ def main(argv: list[str] | None = None) -> int:
     new = train_again(task, space, results, rows, arguments.repeats, seed, backend.made)
     report = retest_report(results, rows, new, top) | {"seed": seed, "same_data": same}
     write_json(directory / "retest.json", report)
-    print(printable(report["reason"]))
+    print(printable(f"{MEANING[report['verdict']]}: the old best has {report['place_says']}"))
+    print(printable(f"in figures: {report['reason'].removeprefix(MEANING[report['verdict']] + '; ')}"))
     print(f"{report['first_says']} ({results.metric}, ± for {report['confidence']:.0%})")
     print(f"written: {directory / 'retest.json'}")
     return 0

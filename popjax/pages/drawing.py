@@ -51,6 +51,7 @@ def layout(**more: Any) -> dict[str, Any]:
         "hovermode": "closest",
         "hoverlabel": {"bgcolor": "#ffffff", "bordercolor": "#c4cad1", "font": font, "align": "left"},
         "legend": legend,
+        "modebar": {"remove": ["sendChartToCloud"]},  # "Share chart" offers to upload it
         **more,
     }
 

@@ -2,7 +2,7 @@
 // Draws the page's figures from the JSON beside this script.
 
 const PAGE = JSON.parse(document.getElementById("figures").textContent);
-const CONFIG = { displaylogo: false, displayModeBar: "hover", responsive: true };
+const CONFIG = { displaylogo: false, displayModeBar: "hover", responsive: true, showSendToCloud: false, plotlyServerURL: "" };
 CONFIG.modeBarButtonsToRemove = ["select2d", "lasso2d", "autoScale2d"];
 const DARK = window.matchMedia("(prefers-color-scheme: dark)");
 const NIGHT = {

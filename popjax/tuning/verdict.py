@@ -67,8 +67,11 @@ def first_now(trials: np.ndarray, old: np.ndarray, new: np.ndarray, mode: str) -
         old, new, mode: as in `judge`.
 
     >>> old, new = np.array([0.9, 0.8, 0.7]), np.array([[0.7, 0.7], [0.9, 0.9], [0.8, 0.8]])
-    >>> first_now(np.array([4, 1, 6]), old, new, "max")["first_says"]
+    >>> found = first_now(np.array([4, 1, 6]), old, new, "max")
+    >>> found["first_says"]
     'the old best, trial 4, had 0.9 and has 0.7 ± 0, place 3 of 3; the best now is trial 1, which has 0.9 ± 0'
+    >>> found["place_says"]
+    'place 3 of 3 now, behind the best by more than its error'
     """
     mean = (new if mode == "max" else -new).astype(float).mean(1)
     order = np.argsort(-np.where(np.isfinite(mean), mean, -np.inf), kind="stable")
@@ -76,7 +79,25 @@ def first_now(trials: np.ndarray, old: np.ndarray, new: np.ndarray, mode: str) -
     says = f"the old best, trial {trials[0]}, had {old[0]:.4g} and {now(new[0])}"
     says += f", place {place} of {len(trials)}"
     says += "" if best == 0 else f"; the best now is trial {trials[best]}, which {now(new[best])}"
-    return {"first_place": place, "best_now": int(trials[best]), "first_says": says}
+    beside = place_says(place, len(trials), new[best] - new[0])
+    return {"first_place": place, "best_now": int(trials[best]), "first_says": says, "place_says": beside}
+
+
+def place_says(place: int, trials: int, lead: np.ndarray) -> str:
+    """The place of the old best, and whether the best now leads it by more than its error.
+
+    `lead`: (repeats,), by how much, repeat by repeat.
+
+    >>> place_says(2, 40, np.array([0.1, -0.1, 0.1]))
+    'place 2 of 40 now, within its error of the best'
+    """
+    if place == 1:
+        return f"place 1 of {trials} again"
+    mean, half = mean_and_half(lead.astype(float))
+    if not np.isfinite(mean):
+        return f"place {place} of {trials} now, since it diverged"
+    near = "within its error of the best" if abs(mean) <= half else "behind the best by more than its error"
+    return f"place {place} of {trials} now, {near}"
 
 
 def now(values: np.ndarray) -> str:
