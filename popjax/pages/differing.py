@@ -42,7 +42,7 @@ def records(results: Results) -> dict[str, str]:
     asked = {name: value for name, value in arguments.items() if name not in APART} | options
     later = {**mapping(run.get("versions")), "device": run.get("device")}
     first = {"dataset": arguments.get("task") or arguments.get("dataset")} | data
-    return {name: text for name, value in (first | asked | later).items() if (text := worded(value))}
+    return {name: worded(value) for name, value in (first | asked | later).items()}
 
 
 def mapping(value: Any) -> dict[str, Any]:
