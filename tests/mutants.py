@@ -793,7 +793,7 @@ MUTANTS = [
     Mutant(
         "a longer run that was killed is finished",
         "store/listing",
-        "ended",
+        "state_in_files",
         "written not in (None, digest_of_json(run))",
         "False",
         "test_runs.py -k how_each_ended",
@@ -841,7 +841,7 @@ MUTANTS = [
     Mutant(
         "no lock",
         "core/storage",
-        "locked",
+        "taken",
         "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
         "pass",
         "test_commits.py",

@@ -19,7 +19,7 @@ from popjax.data.faults import Problems
 
 CORPUS = Path(__file__).parent / "corpus"
 NOTHING = 'use missing="median" (--missing median) or missing="drop" (--missing drop)'
-MEND = f"mend them, or empty them (or name them, as --na NA) and {NOTHING}"
+MEND = f"mend them, or empty them and {NOTHING}"
 NAME = "name it in line 1, or write the file without it (pandas: index=False)"
 
 
@@ -61,7 +61,8 @@ CSV = {
     "one_bad_cell": Refused(f"column 'a' is numeric but for 1 cell: '1_000' in row 2; {MEND}"),
     "bad_cells": Refused(
         "column 'b' is numeric but for 7 cells: 'n/a' in row 2, '-' in row 4, '?' in row 7, "
-        f"'unknown' in row 10, 'NA' in row 12, ...; {MEND}"
+        f"'unknown' in row 10, 'NA' in row 12, ...; mend them, or empty them (or name them: --na 'n/a,-,?,unknown,NA') "
+        f"and {NOTHING}"
     ),
     "decimal_commas": Refused(
         "column 'a' is numeric but for 2 cells: '1,5' in row 1, '2,25' in row 2; "
@@ -119,7 +120,8 @@ CSV = {
         "the target 'y' has infinite values, or some beyond 1e+100; replace them by smaller numbers"
     ),
     "bad_target": Refused(
-        f"column 'y' is numeric but for 3 cells: 'n/a' in row 21, '21,5' in row 22, '?' in row 23; {MEND}"
+        "column 'y' is numeric but for 3 cells: 'n/a' in row 21, '21,5' in row 22, '?' in row 23; "
+        "mend them, or empty them (or name them: --na 'n/a,?')"
     ),
     # missing cells
     "missing_drop": Loads(A | {"c": ("p", "s")}, [[1, 1, 0], [5, 1, 0], [6, 0, 1]], list("uvu"), "drop"),
@@ -130,7 +132,9 @@ CSV = {
     "missing_number": Refused(f"2 missing cells ('a' 1, 'c' 1), the first in column 'a', row 2; {NOTHING}"),
     "missing_text": Refused(f"1 missing cells, the first in column 'c', row 3; {NOTHING}"),
     "missing_target": Refused("2 rows have a 'y'; give at least 3"),
-    "two_rows_left": Refused("2 rows; give at least 3, one each to train, validate and test", "drop"),
+    "two_rows_left": Refused(
+        "2 rows left of 4, the others have missing cells; give at least 3, one each to train, validate and test", "drop"
+    ),
     "empty_column": Loads(A, [[1], [2], [3]], list("uvu"), "median"),
     # the file
     "bom": ONE,

@@ -17,8 +17,11 @@ from hypothesis import strategies as st
 
 import popjax as pj
 from popjax.data.built_in import BUILT_IN
-from popjax.data.dataset import Dataset, from_arrays, load
+from popjax.data.cells import cell_kind, plain_numbers
+from popjax.data.dataset import Dataset, from_arrays, from_table, load, read_file
+from popjax.data.notation import Notation
 from popjax.data.splits import Splitting, split
+from popjax.data.table import Reading
 
 X = np.arange(10.0).reshape(5, 2)
 Y = np.array([0, 1, 0, 1, 1])
@@ -586,6 +589,81 @@ def test_what_separates_columns_is_said_where_nothing_does(table):
     assert table("a|b,y\n1,0\n2,1\n3,0\n").columns == ("a|b",)
 
 
+NOTATIONS = [
+    Notation(),
+    Notation(",", "."),
+    Notation(".", ","),
+    Notation(None, ","),
+    Notation("'", "."),
+    Notation(" ", ","),
+]
+
+
+@pytest.mark.parametrize("notation", NOTATIONS, ids=str)
+@given(st.text("0123456789.,' -+eE", max_size=9))
+def test_a_cell_is_a_number_alone_and_among_others(notation, cell):
+    """Whether all cells of a column are numbers or one is missing: the same number of a cell, or none."""
+    try:
+        together = plain_numbers([cell, "1"], notation)[0]
+    except ValueError:
+        together = None
+    kind, alone = cell_kind(cell, notation, dated=False)
+    assert together is None or np.isnan(together) or (kind, alone) == ("number", together)
+
+
+@pytest.mark.parametrize(
+    ("thousands", "decimal", "cell", "number"),
+    [
+        (",", ".", "1,234,567.5", 1234567.5),
+        (".", ",", "-1.234,25", -1234.25),
+        ("'", ".", "12'345", 12345.0),
+        (",", ".", "1,00,000", 100000.0),
+        (None, ",", "0,5", 0.5),
+        (".", ",", "0.512", None),
+        (",", ".", "1,23", None),
+        (None, ",", "1.5", None),
+    ],
+)
+def test_numbers_of_a_notation(thousands, decimal, cell, number):
+    kind, found = cell_kind(cell, Notation(thousands, decimal), dated=False)
+    assert (kind == "number", None if kind != "number" else found) == (number is not None, number)
+
+
+def test_a_column_in_another_notation_is_no_column_of_texts(tmp_path):
+    """Of a file that was said to have commas for decimals; nothing becomes a level in silence."""
+    (tmp_path / "rows.csv").write_text("a;y\n" + "".join(f"{at}.5;{at % 2}\n" for at in range(9)))
+    with refused("'a' is numeric but for 9 cells: '0.5' in row 1", "no numbers as --thousands and --decimal have them"):
+        from_table(read_file(str(tmp_path / "rows.csv"), "y", Reading(notation=Notation(None, ","))))
+
+
+@pytest.mark.parametrize(
+    ("rows", "flags"),
+    [
+        ("a;b;y\n0,177;47,069;1,5\n0,2;1,25;2,25\n0,3;2,5;3\n", "--decimal ,"),
+        ("a;b;y\n1.234,5;47,069;1\n2.000,25;1,25;2\n0,3;2,5;3\n", "--decimal , --thousands ."),
+        ("a;b;y\n47,069;1;1\n1,250;2;2\n2,500;3;3\n", "--decimal ,"),
+        ('a,b,y\n"47,069",1,1\n"1,250",2,2\n"2,500",3,3\n', "--thousands ,"),
+        ('a,b,y\n"1,234.5",1,1\n"1,250",2,2\n"2,500",3,3\n', "--thousands ,"),
+    ],
+)
+def test_a_file_has_one_notation(tmp_path, rows, flags):
+    """All of its columns name the same options, and these read it, each cell as its number."""
+    path = tmp_path / "rows.csv"
+    path.write_text(rows)
+    with pytest.raises(ValueError) as caught:
+        from_table(read_file(str(path), "y"))
+    assert {line.partition("read them with ")[2].partition(";")[0] for line in str(caught.value).splitlines()} == {
+        flags
+    }
+    notation = Notation(
+        "," if "--thousands ," in flags else "." if "." in flags else None, "," if "decimal" in flags else "."
+    )
+    column = read_file(str(path), "y", Reading(notation=notation)).columns["a"].values
+    cells = [row[0] for row in csv.reader(rows.splitlines()[1:], delimiter=rows[1])]
+    swap = str.maketrans(",.", ".,") if "decimal" in flags else {}
+    assert column.tolist() == [float(cell.translate(swap).replace(",", "")) for cell in cells]
+
+
 def test_a_tsv_is_separated_by_tabs_alone(table):
     content = "a, b, c\ty\n1\t0\n2\t1\n3\t0\n"
     assert table(content, name="table.tsv").columns == ("a, b, c",)
@@ -603,9 +681,8 @@ def test_a_point_is_suggested_where_most_bad_cells_have_a_decimal_comma(table, c
     content = "a;y\n" + "".join(f"{cell};{at % 2}\n" for at, cell in enumerate([*cells, *range(5)]))
     with pytest.raises(ValueError, match="'a' is numeric but for 3 cells") as caught:
         table(content)
-    remedy = "write 1.5, with a decimal point, or read them with --decimal ,; mend"
-    assert (remedy in str(caught.value)) == ("?" in cells)
-    assert ("; read them with --thousands ,; mend" in str(caught.value)) == ("?" not in cells)
+    number = "1.5" if "?" in cells else "7.5"  # where one cell has decimals, 1,500 has three
+    assert f"; write {number}, with a decimal point, or read them with --decimal ,; mend" in str(caught.value)
 
 
 @pytest.mark.parametrize("source", ["iris", "table.xls", "", "Digits"])

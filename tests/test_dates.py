@@ -15,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import popjax as pj
-from popjax.data.dataset import load
+from popjax.data.dataset import from_table, load, read_file
 from popjax.data.dates import day_of, part_names, parts
+from popjax.data.parts import as_table
+from popjax.data.table import Reading
 
 DAYS = [
     datetime.datetime(2023, 12, 30) + datetime.timedelta(days=int(at), hours=6 * (at % 4)) for at in range(0, 900, 9)
@@ -102,10 +104,10 @@ def csv(rows):
     ("rows", "words", "says"),
     [
         (["2024-01-01"] * 20 + ["soon"], [], "column 'day' holds dates but for 1 cell: 'soon' in row 21; write them"),
-        (["2024-01-01"] * 20 + ["soon"], [], "or keep them as texts with --dates none"),
+        (["2024-01-01"] * 20 + ["soon"], [], "(or name them: --na soon), or keep them as texts (--dates none"),
         (["2024-01-01", "soon", "late"] * 9, ["--dates", "day"], "'day' holds dates but for 18 cells: 'soon' in row 2"),
         (["1.2.2024"] * 20, ["--dates", "day"], "column 'day' holds dates but for 20 cells: '1.2.2024'"),
-        (["2024-01-01"] * 20, ["--dates", "month"], "has no column 'month' of dates; it has 'day', 'x', 'y'"),
+        (["2024-01-01"] * 20, ["--dates", "month"], "'month', named as dates, is no column; there are 'day', 'x', 'y'"),
         (["2024-01-01"] * 20, ["--dates", "day,"], "--dates 'day,': write names with commas"),
     ],
 )
@@ -204,6 +206,14 @@ def test_parquet_keeps_the_types_of_its_columns(tmp_path):
     table = pa.table({"day": ["2024-01-01", "2024-01-02"] * 10, "x": range(20), "y": [0, 1] * 10})
     pq.write_table(table, tmp_path / "rows.parquet")
     assert load(str(tmp_path / "rows.parquet"), "y").levels == {"day": ("2024-01-01", "2024-01-02")}
+    typed = frame_of()[:9]
+    typed.to_parquet(tmp_path / "typed.parquet")
+    as_texts = from_table(read_file(str(tmp_path / "typed.parquet"), "y", Reading(dates=())))
+    assert as_texts.levels["day"][:2] == ("2023-12-30T00:00:00", "2024-01-08T06:00:00")
+    with pytest.raises(ValueError, match="the target 'day' holds dates; give numbers or truth values"):
+        as_table(str(tmp_path / "typed.parquet"), ["x", "day"])
+    with pytest.raises(ValueError, match="'y', named as dates, is the target, which is no date"):
+        read_file(str(tmp_path / "typed.parquet"), "y", Reading(dates=("y",)))
     frame = frame_of().rename(columns={"x": "day.year"})
     with pytest.raises(ValueError, match=r"the date 'day' becomes a column 'day.year', and there is one; rename it"):
         pj.supervised(frame, target="y")
@@ -222,3 +232,42 @@ def test_reading_a_file_of_dates_imports_no_jax(tmp_path):
     code = "import sys; from popjax.data.dataset import load; load('rows.csv', 'y'); assert 'jax' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_dates_of_python_in_a_frame_are_dates():
+    """In a column of objects, as of a list of datetime.date, with holes; the same as typed ones."""
+    frame = frame_of()
+    days = frame["day"].dt.normalize()
+    objects = frame.assign(day=pd.Series([day.date() for day in days], dtype=object))
+    objects.loc[2, "day"] = None
+    typed = frame.assign(day=days.mask(frame.index == 2))
+    found, expected = (
+        pj.supervised(one, target="y", missing="auto", model="tabular").dataset for one in (objects, typed)
+    )
+    np.testing.assert_array_equal(found.x, expected.x)
+    results = pj.search(pj.supervised(objects.drop(index=2), target="y"), SPACE, trials=1, epochs=1)
+    predicted = [results.predict(one.drop(index=2)[["x", "day"]]).tolist() for one in (objects, typed)]
+    assert predicted[0] == predicted[1]
+
+
+def test_what_is_missing_of_a_date_is_counted_once():
+    """Under the name that the file has, when it is read and when rows are predicted."""
+    frame = frame_of()
+    frame.loc[[3, 5], "day"] = None
+    with pytest.raises(ValueError, match=r"2 missing cells, the first in column 'day', row 4"):
+        pj.supervised(frame, target="y")
+    results = pj.search(pj.supervised(frame.dropna(), target="y"), SPACE, trials=1, epochs=1)
+    with pytest.raises(ValueError, match="a cell is missing, column 'day', row 4"):
+        results.predict(frame[["x", "day"]])
+
+
+def test_dates_where_they_are_no_features_are_doubted(tmp_path):
+    """A target of dates is no matter of course, nor are dates that are texts in Parquet."""
+    frame = frame_of().assign(y=lambda rows: rows["day"].map(str).str[:10])
+    frame.drop(columns="day").to_csv(tmp_path / "rows.csv", index=False)
+    assert any(
+        "the target 'y' holds dates ('2023-12-30')" in line for line in load(str(tmp_path / "rows.csv"), "y").doubts
+    )
+    texts = pa.table({"day": ["2024-01-01", "2024-01-02"] * 10, "y": range(20)})
+    pq.write_table(texts, tmp_path / "rows.parquet")
+    assert any("read them as dates (--dates day)" in line for line in load(str(tmp_path / "rows.parquet"), "y").doubts)

@@ -281,6 +281,29 @@ def test_importances_of_dates_and_of_columns_without_a_value():
     assert day > 5 * abs(x)
 
 
+def test_importances_are_in_the_order_of_columns_of_any_names():
+    """Numbers as names, too, which scikit-learn does not keep; rows of no columns are refused at once."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(120, 3)), columns=[1, 2, 3])
+    space = {"learning_rate": 0.05, "hidden": 16, "batch_size": 16}
+    fit = pj.PopulationRegressor(space, trials=1, epochs=20, folds=2, importances=True).fit(frame, 5 * frame[1])
+    assert fit.feature_importances_.argmax() == 0
+    with pytest.raises(ValueError, match="importances=True: X has 3 axes; give rows and columns"):
+        pj.PopulationRegressor(importances=True).fit(rng.normal(size=(40, 3, 3)), rng.normal(size=40))
+    wide = rng.normal(size=(60, 400))
+    fit = pj.PopulationRegressor(space, trials=1, epochs=5, folds=2, importances=True).fit(wide, wide[:, 7])
+    assert np.count_nonzero(fit.feature_importances_) == 400, "however many columns there are, each is measured"
+
+
+def test_targets_that_are_objects_are_read_as_before():
+    x = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["a", "b"])
+    space = {"learning_rate": 0.01, "hidden": 4}
+    floats = pj.PopulationRegressor(space, trials=1, epochs=1, folds=2).fit(x, x["a"].astype(object))
+    assert len(floats.predict(x)) == 60
+    with pytest.raises(ValueError, match="no regression"):
+        pj.PopulationRegressor(space, trials=1, epochs=1).fit(x, np.array(["u", "v"] * 30, object))
+
+
 def test_a_regressor_fits_targets_of_one_value():
     """It says so, and predicts it, of one output or several; fitted to others later it is as any other."""
     x = np.random.default_rng(0).normal(size=(60, 3))
@@ -298,3 +321,6 @@ def test_a_regressor_fits_targets_of_one_value():
     regressor.fit(x, x[:, 0])
     assert not hasattr(regressor, "constant_")
     assert len(set(regressor.predict(x).tolist())) > 1
+    with pytest.warns(pj.DataWarning, match="in every row"):
+        regressor.fit(x, np.ones(60))
+    assert not {"results_", "predictor_", "best_params_", "cv_results_"} & set(vars(regressor))

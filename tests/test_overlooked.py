@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import pickle
 
 import jax
 import jax.numpy as jnp
@@ -521,7 +522,7 @@ def test_all_problems_of_a_file_are_told_at_once(command, tmp_path, name):
             "'messy.csv': line 6 has 8 fields, the header 9; mend that line",
             "column 'area' is numeric but for 1 cell: '1,5' in row 1; write 1.5, with a decimal point, or read them",
             "column 'rooms' is numeric but for 1 cell: 'x' in row 2",
-            "1 missing cells, the first in column 'city', row 5",
+            "1 missing cells, the first in column 'city', row 6",
         ),
         strict=True,
     ):
@@ -566,13 +567,30 @@ def test_the_doctor_tells_what_each_column_becomes(command, tmp_path, refused_in
         "size number, 0 to 8 1",
         "y target: classification, 2 classes -",
     ]
+    for missing in ("drop", "median"):
+        counted = command("doctor", *words[:6], "--missing", missing).stdout
+        assert "size number, 0 to 8 1" in " ".join(counted.split()), "what the file lacks, whatever is done about it"
     frame = pd.DataFrame({"kind": list("abaab"), "size": [1.0, None, 3.0, 4.0, 5.0], "y": [0, 1, 0, 1, 0]})
     frame.to_parquet(tmp_path / "rows.parquet")
     done = command("doctor", "--dataset", "rows.parquet", "--target", "y", "--drop", "kind", "--missing", "drop")
     assert "left out: as --drop says" in done.stdout
+    np.savez(tmp_path / "rows.npz", x=np.zeros((9, 5)) + np.arange(9)[:, None], y=np.arange(9) % 2)
+    assert "an array of shape [9, 5]" in command("doctor", "--dataset", "rows.npz").stdout
     refused_in_one_line("doctor", "--target", "y", says=["--target needs --dataset"])
     refused_in_one_line("doctor", "--dataset", "nowhere.csv", "--target", "y", says=["cannot read 'nowhere.csv'"])
     refused_in_one_line("doctor", "--dataset", "rows.csv", says=["needs a target"])
+
+
+def test_errors_keep_their_rows_beside_rows_of_another_length_and_in_other_processes(tmp_path):
+    """A row that cannot be read is counted; the error goes through a pickle, as from a worker."""
+    (tmp_path / "rows.csv").write_text("a,b,y\n1,1,0\n2,2\n3,3,1\n4,x,0\n5,5,1\n6,6,0\n")
+    with pytest.raises(ValueError) as caught:
+        pj.supervised(str(tmp_path / "rows.csv"), target="y")
+    first, second = str(caught.value).splitlines()
+    assert "line 3 has 2 fields" in first
+    assert "'x' in row 4" in second
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (type(again), again.lines) == (type(caught.value), caught.value.lines)
 
 
 def test_missing_cells_and_a_target_that_is_wrong_are_told_together():

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import tomllib
 from pathlib import Path
 
@@ -14,8 +15,9 @@ import pytest
 import warm
 
 import popjax as pj
-from popjax.core.storage import locked
-from popjax.store.files import HOLDS, read_json, write_json
+from popjax.core.storage import in_use, locked
+from popjax.store.files import FORMAT, HOLDS, read_json, write_json
+from popjax.store.listing import runs_below
 
 GOLDEN = Path(__file__).parent / "golden"
 WINE = ("--dataset", "wine", "--epochs", 2)
@@ -131,17 +133,67 @@ def test_a_listing_of_strange_folders_is_one_line(command, tmp_path, refused_in_
     assert command("ls").stdout == "there are no runs in 'runs'\n"
     assert entries(command) == {}
     (tmp_path / "runs" / "a\x1b[31m").mkdir()
-    write_json(tmp_path / "runs" / "a\x1b[31m" / "run.json", {"format": read_format(), "rank": 3, "arguments": []})
-    write_json(tmp_path / "runs" / "a\x1b[31m" / "summary.json", {"best": [], "trials": "x", "test_value": {}})
+    run = tmp_path / "runs" / "a\x1b[31m"
+    write_json(run / "summary.json", {"best": [], "trials": "x", "test_value": {}})
+    write_json(run / "run.json", {"format": FORMAT, "rank": 3, "arguments": {"dataset": FORGED}})
     listed = command("ls")
     assert (listed.returncode, listed.stderr) == (0, "")
     assert "\x1b" not in listed.stdout
+    assert len(listed.stdout.splitlines()) == 2, "a dataset's name makes no row of its own"
+    assert len(listed.stdout) < 1000
 
 
-def read_format():
-    from popjax.store.files import FORMAT
+FORGED = "x\nruns/trusted  finished" + 5000 * "y"
 
-    return FORMAT
+
+def test_no_run_of_a_stranger_stops_a_listing(command, mine):
+    """A pipe, a link, a device, a file too large, numbers of no calendar and no JSON: each is one row."""
+    for name in ("pipe", "link", "device", "huge", "far", "nan", "deep"):
+        shutil.copytree(mine / "wine", mine / name)
+    for name in ("pipe", "link", "device", "huge"):
+        (mine / name / "run.json").unlink()
+    os.mkfifo(mine / "pipe" / "run.json")
+    (mine / "link" / "run.json").symlink_to(mine / "wine" / "run.json")
+    (mine / "device" / "run.json").symlink_to("/dev/zero")
+    with (mine / "huge" / "run.json").open("wb") as file:
+        file.truncate(2**30)
+    os.utime(mine / "far" / "summary.json", (1e12, 1e12))
+    summary = (mine / "nan" / "summary.json").read_text()
+    (mine / "nan" / "summary.json").write_text(summary.replace('"hparams": {', '"hparams": {"a": NaN,'))
+    (mine / "deep" / "summary.json").write_text('{"best": {"hparams": ' + 5000 * '{"a": ' + "1" + 5001 * "}" + "}")
+    found = entries(command, "runs")
+    assert {found[f"runs/{name}"]["state"] for name in ("pipe", "link", "device", "huge")} == {
+        "run.json is no plain file, or too large to be read"
+    }
+    assert found["runs/wine"]["state"] == found["runs/far"]["state"] == "finished"
+    assert command("ls").returncode == 0
+
+
+def test_a_listing_beside_runs_that_write_and_begin(mine, tmp_path):
+    """Files that come and go meanwhile are no error, and asking whether a directory is in use keeps nobody out."""
+    over = threading.Event()
+
+    def write():
+        while not over.is_set():
+            write_json(mine / "wine" / "other.json", {"a": 1})
+
+    def ask():
+        while not over.is_set():
+            in_use(mine / "rows")
+
+    threads = [threading.Thread(target=write), threading.Thread(target=ask)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(100):
+            assert {Path(entry.path).name for entry in runs_below(mine)} == {"wine", "rows"}
+        for _ in range(300):
+            with locked(mine / "rows"):
+                pass
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
 
 
 @pytest.mark.kill
@@ -182,7 +234,8 @@ def test_a_finished_one_goes_on_only_to_more(command, mine, refused_in_one_line)
 
 def test_files_and_tasks_are_named_again(command, mine, refused_in_one_line):
     """What a directory names is not opened unasked; the command that is printed does it."""
-    says = ["search was over a file, which must be given again", "resume runs/rows --dataset rows.csv --target y"]
+    says = ["search was over a file, which must be given again"]
+    says += ["resume runs/rows --trials 8 --dataset rows.csv --target y"]
     refused_in_one_line("resume", "runs/rows", "--trials", 8, says=says)
     done = command("resume", "runs/rows", "--trials", 8, "--dataset", "rows.csv", "--quiet")
     assert done.returncode == 0, done.stderr
@@ -206,7 +259,7 @@ task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
 
 
 def test_what_cannot_go_on_says_so(command, mine, refused_in_one_line, tmp_path):
-    refused_in_one_line("resume", "nowhere", says=["'nowhere' holds no finished run"])
+    refused_in_one_line("resume", "nowhere", says=["'nowhere' is no directory of a sweep"])
     shutil.copytree(next(GOLDEN.glob("*-session")), mine / "session")
     refused_in_one_line("resume", "runs/session", says=["holds a session", "babysit --resume"])
     pj.search(
@@ -218,6 +271,12 @@ def test_what_cannot_go_on_says_so(command, mine, refused_in_one_line, tmp_path)
     for name, value in (("epochs", "many"), ("set", "x=1"), ("folds", True), ("at", "worst"), ("live", [])):
         write_json(run, known | {"arguments": known["arguments"] | {name: value}})
         refused_in_one_line("resume", "runs/wine", "--trials", 8, says=[f"the run's {name} is {value!r}", "damaged"])
+    write_json(run, known | {"lanes": 0})
+    refused_in_one_line("resume", "runs/wine", "--trials", 8, says=["has lanes=0"], code=3)
+    write_json(run, known)
+    refused_in_one_line(
+        "resume", "runs/wine", "--trials", 8, "--test", "rows.csv", says=["--test: the dataset wine has rows"]
+    )
     write_json(run, known | {"space": [1]})
     refused_in_one_line("resume", "runs/wine", "--trials", 8, says=["no usable 'space'"], code=3)
     with locked(mine / "rows"):
@@ -230,11 +289,12 @@ def test_a_cleaned_run_keeps_all_but_its_future(command, mine, refused_in_one_li
     """Most of its bytes go; it is read, reported, asked and re-tested as before, and says why it does not go on."""
     before = entries(command)["runs/wine"]
     kept = {name: (mine / "wine" / name).read_bytes() for name in files(mine / "wine") if name.parts[0] != "state"}
-    refused_in_one_line("clean", "runs/wine", says=["say --yes", "of 1 run"])
+    refused_in_one_line("clean", "runs/wine", says=["say --yes", "of 1 run (runs/wine)"])
     done = command("clean", "runs/wine", "runs/rows", "runs/wine", "--yes")
     assert (done.returncode, done.stderr, len(done.stdout.splitlines())) == (0, "", 2)
     after = entries(command)["runs/wine"]
     assert after["size"] < before["size"] - 100_000
+    assert after.pop("state") == f"{before.pop('state')}, cleaned"
     assert {name: value for name, value in after.items() if name not in ("size", "written")} == {
         name: value for name, value in before.items() if name not in ("size", "written")
     }
@@ -295,8 +355,8 @@ def test_a_terminal_is_asked(mine, answer, left):
     os.write(terminal, answer)
     words = [sys.executable, "-m", "popjax.clean", "runs/wine"]
     done = subprocess.run(words, cwd=mine.parent, stdin=of_process, capture_output=True)
-    assert done.returncode == (2 if left else 0)
-    assert b"MB of 1 run, which can then no longer be resumed? [y/N]" in done.stderr
+    assert (done.returncode, b"nothing is dropped" in done.stderr) == (0, left)
+    assert b"MB of 1 run (runs/wine), which can then no longer be resumed? [y/N]" in done.stderr
     assert any((mine / "wine" / "state").glob("*.safetensors")) == left
 
 
@@ -333,6 +393,16 @@ def test_options_come_from_a_file_and_the_command_line_comes_first(command, tmp_
     content = tomllib.loads(printed.stdout)
     assert (content["trials"], content["dataset"], content["quiet"]) == (7, "wine", True)
     assert pj.Space.from_dict(content["space"])["decay"] == pj.uniform(0, 0.1)
+    (tmp_path / "sets.toml").write_text('set = ["optimizer=choice(sgd,adam)", "hidden=3"]')
+    for more, left in ((["--optimizer", "adam"], ["hidden=3"]), (["--set", "depth=1"], None)):
+        content = tomllib.loads(command("sweep", "--config", "sets.toml", *more, "--print-config").stdout)
+        assert content["set"] == (left or ["optimizer=choice(sgd,adam)", "hidden=3", "depth=1"])
+    both = command("sweep", "--config", "sets.toml", "--space", "space.toml", "--print-config").stdout
+    assert tomllib.loads(both)["space"]["hidden"] == "choice(4, 8)", (
+        "a space of the command line comes before the file's"
+    )
+    loud = command("sweep", "--config", "mine.toml", "--no-quiet", "--print-config")
+    assert tomllib.loads(loud.stdout)["quiet"] is False, "also a switch is turned off by the command line"
     again = command("sweep", "--config", "again.toml", "--trials", 5, "--out", "again")
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "again" / "trials.parquet").read_bytes() == (tmp_path / "run" / "trials.parquet").read_bytes()

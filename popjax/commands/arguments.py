@@ -1,6 +1,7 @@
 """The command-line arguments of a sweep, and their checks. No JAX here."""
 
 import dataclasses
+import itertools
 import os
 import shlex
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from popjax.executors.backend import Local, Remote
     from popjax.rule import Rule
 
+MOST_LANES = 2**16
 CHOSEN = ("optimizer", "schedule")  # texts that may be a choice: --optimizer 'choice(sgd,adam)'
 
 
@@ -35,7 +37,7 @@ class Workers:
 
 @dataclasses.dataclass(frozen=True)
 class Running(Workers):
-    """Options of a sweep that change no result, and are not recorded as its own."""
+    """Options of a sweep that do not determine its results, and that resuming does not inherit."""
 
     minutes: Number = None
     """stop after this time, as Ctrl-C does: the best so far wins, all is written, and `popjax resume` goes on"""
@@ -111,7 +113,7 @@ class Arguments(Running, Experiment):
     """print the options of this command as such a file, and train nothing"""
 
 
-APART = {"out", "resume", *(field.name for field in dataclasses.fields(Running))}  # they change no result
+NO_RESULT = {"out", "resume", *(field.name for field in dataclasses.fields(Running))}  # they change no result
 
 
 def command_line(arguments: Any) -> str:
@@ -125,7 +127,7 @@ def command_line(arguments: Any) -> str:
     words = ["python", "-m", "popjax.sweep"]
     for field in dataclasses.fields(Arguments):
         given = arguments.get(field.name, field.default)
-        if field.name in APART or given == field.default:
+        if field.name in NO_RESULT or given == field.default:
             continue
         for one in given if isinstance(given, list | tuple) else [given]:
             words += [f"--{field.name.replace('_', '-')}", *([] if one is True else [str(one)])]
@@ -148,10 +150,39 @@ def named_scales(arguments: Arguments) -> tuple[dict[str, Any], bool]:
 def parsed(argv: list[str] | None) -> Arguments:
     """The arguments of the command line, over those of --config."""
     argv = cli.with_port(argv)
-    arguments = cli.parse(Arguments, "sweep", argv)
-    if arguments.config is not None:
-        arguments = cli.parse(Arguments, "sweep", argv, arguments_in(arguments.config, Arguments))
-    return with_choices(arguments)
+    file = config_named(argv)
+    if file is None:
+        return with_choices(cli.parse(Arguments, "sweep", argv))
+    below = arguments_in(file, Arguments)
+    arguments = cli.parse(Arguments, "sweep", argv, below)
+    return with_choices(
+        dataclasses.replace(arguments, set=(*lasting(below, arguments), *arguments.set[len(below.set) :]))
+    )
+
+
+def lasting(below: Arguments, arguments: Arguments) -> list[str]:
+    """The entries of `set` in a file of options, `below`, that the command line leaves.
+
+    With its own --space none, and those of an optimizer or a schedule that it names are not among them.
+    """
+    if arguments.space != below.space:
+        return []
+    named = [name for name in CHOSEN if getattr(arguments, name) != getattr(below, name)]
+    return [entry for entry in below.set if entry.partition("=")[0].strip() not in named]
+
+
+def config_named(argv: list[str]) -> str | None:
+    """The file of the last --config of a command line; None without one.
+
+    >>> config_named(["--trials", "3", "--config", "a.toml", "--config=b.toml"])
+    'b.toml'
+    """
+    found = None
+    for word, following in itertools.pairwise([*argv, ""]):
+        flag, equals, value = word.partition("=")
+        if flag == "--config":
+            found = value if equals else following
+    return found or None
 
 
 def with_choices(arguments: Arguments) -> Arguments:
@@ -192,8 +223,11 @@ def check_arguments(arguments: Arguments) -> None:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name} {value}: give at least 1")
+    if arguments.lanes is not None and arguments.lanes > MOST_LANES:
+        raise ValueError(f"--lanes {arguments.lanes}: give at most {MOST_LANES:,}; unused places cost as much")
     check_seed(arguments.seed, "--seed ")
     arguments.check()
+    arguments.check_notation()
     if arguments.resume and arguments.out is None:
         raise ValueError("--resume needs --out: the directory of the run to go on with")
     check_sampler(arguments.sampler)

@@ -8,7 +8,10 @@ from typing import Annotated
 import tyro
 
 from popjax.commands import cli
+from popjax.core.storage import InUse, in_use
 from popjax.core.text import plural, printable
+
+FEW = 3  # runs that a question names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,15 +37,19 @@ def main(argv: list[str] | None = None) -> int:
     directories = list(dict.fromkeys(Path(name) for name in arguments.directories))
     for directory in directories:
         check_finished(directory)
+        if in_use(directory):
+            raise InUse(f"{str(directory)!r} is in use by another process; wait until it has ended")
     size = sum(bytes_in(droppable(directory)) for directory in directories)
-    what = f"{size / 1e6:.1f} MB of {plural(len(directories), 'run')}, which can then no longer be resumed"
-    if not arguments.yes and not agreed(what):
-        return cli.BAD_INPUT
+    named = ", ".join(map(str, directories[:FEW])) + (", ..." if len(directories) > FEW else "")
+    runs = f"{plural(len(directories), 'run')} ({named})"
+    if size and not arguments.yes and not agreed(f"{size / 1e6:.1f} MB of {runs}, which can then no longer be resumed"):
+        print("nothing is dropped", file=sys.stderr)
+        return 0
     for directory in directories:
         try:
             print(printable(f"{directory}: {clean(directory) / 1e6:.1f} MB dropped"), flush=True)
         except OSError as error:
-            cli.fail(f"{str(directory)!r}: {error.strerror}; check its permissions", code=cli.NO_ROOM)
+            cli.fail_to_write(str(directory), error)
     return 0
 
 
@@ -50,5 +57,5 @@ def agreed(what: str) -> bool:
     """True if a person says yes; raises ValueError if nobody can be asked."""
     if not sys.stdin.isatty():
         raise ValueError(f"clean would drop {what}; say --yes, since there is no terminal to ask at")
-    print(f"drop {what}? [y/N] ", end="", file=sys.stderr, flush=True)
+    print(printable(f"drop {what}? [y/N] "), end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")

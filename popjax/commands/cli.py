@@ -63,7 +63,9 @@ def parse[Arguments](
     complaint = io.StringIO()
     with contextlib.redirect_stderr(complaint):
         try:
-            config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
+            # --no-quiet, where a default says quiet
+            pairs = () if default is not None else (tyro.conf.FlagCreatePairsOff,)
+            config = (*pairs, tyro.conf.OmitArgPrefixes)
             found: Arguments = tyro.cli(arguments, prog=called(command), args=argv, default=default, config=config)  # type: ignore[assignment]
             return found
         except SystemExit as stop:
@@ -194,6 +196,8 @@ def run(main: Callable[[], Any]) -> NoReturn:
     print_doubts()
     try:
         code = main()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except Corrupt as error:
         fail(str(error), code=CORRUPT)
     except ValueError as error:
@@ -205,6 +209,11 @@ def run(main: Callable[[], Any]) -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = CLOSED_PIPE
+    except OSError as error:
+        if error.errno in NO_SPACE and error.filename is None:  # else Python tries again at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        what = repr(os.fspath(error.filename)) if error.filename is not None else "standard output"
+        fail(f"{what}: {error.strerror or error}", code=NO_ROOM if error.errno in NO_SPACE else BAD_INPUT)
     finally:  # all is printed
         gc.freeze()  # Python's last collections would search JAX's objects for 0.6 s
         signal.setitimer(signal.ITIMER_REAL, 0)  # its handler is removed before Python exits

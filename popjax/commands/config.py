@@ -13,7 +13,7 @@ from popjax.core.toml import read_toml, toml_value
 if TYPE_CHECKING:
     from popjax.space.space import Space
 
-APART = ("config", "print_config")  # flags that a file does not hold
+NOT_IN_FILE = ("config", "print_config")  # flags that a file does not hold
 
 
 def arguments_in[Arguments](path: str, cls: type[Arguments]) -> Arguments:
@@ -21,7 +21,7 @@ def arguments_in[Arguments](path: str, cls: type[Arguments]) -> Arguments:
 
     Raises ValueError for a name that is no flag's, and a value of another type than the flag's.
     """
-    hints = {name: hint for name, hint in get_type_hints(cls).items() if name not in APART}
+    hints = {name: hint for name, hint in get_type_hints(cls).items() if name not in NOT_IN_FILE}
     content = {
         name: value for name, value in read_toml(path, "config").items() if (name, type(value)) != ("space", dict)
     }
@@ -78,7 +78,7 @@ def toml_of(arguments: Any, space: Mapping[str, Any] | None) -> str:
     lines = []
     for field in dataclasses.fields(arguments):
         value = getattr(arguments, field.name)
-        if field.name in APART or (space is not None and field.name in ("space", "set")):
+        if field.name in NOT_IN_FILE or (space is not None and field.name in ("space", "set")):
             continue
         name = flag(field.name)
         lines.append(f"# {name} =" if value is None else f"{name} = {toml_value(value)}")

@@ -59,7 +59,9 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.dataset is not None:
         from popjax.commands.examining import examined
 
-        print(printable(examined(Experiment(**dataclasses.asdict(arguments)))))
+        experiment = Experiment(**dataclasses.asdict(arguments))
+        experiment.check_notation()
+        print(printable(examined(experiment)))
         return 0
     for field in dataclasses.fields(Arguments):
         if getattr(arguments, field.name) != field.default:

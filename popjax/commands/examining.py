@@ -1,12 +1,14 @@
 """What a file of rows becomes: a line a column, without training. No JAX here."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from popjax.commands.experiment import Experiment, is_file
+from popjax.commands.experiment import Experiment, comma_list, is_file
 from popjax.core.text import aligned, cell, plural, short
+from popjax.data.columns import check_one_hot
 
 if TYPE_CHECKING:
     from popjax.data.dataset import Dataset
@@ -20,8 +22,14 @@ def examined(experiment: Experiment) -> str:
     What is doubtful is told on standard error, as by a sweep.
     """
     dataset = experiment.load().dataset
+    if experiment.model == Experiment.model:
+        check_one_hot(dataset.name, len(dataset), dataset.levels)
+    if not dataset.columns:
+        return f"{experiment.rows(dataset)}\nan array of shape {list(np.shape(dataset.x))}"
+    whole = experiment if not is_file(experiment.dataset) else dataclasses.replace(experiment, missing="auto")
+    as_given = whole.parts().dataset  # no cell is filled in, and no row dropped for one
     rows = [["column", "becomes", "missing"]]
-    rows += [[name, *becomes(experiment, dataset, name)] for name in raw_names(experiment, dataset)]
+    rows += [[name, *becomes(experiment, as_given, name)] for name in raw_names(experiment, as_given)]
     return f"{experiment.rows(dataset)}\n{aligned(rows, str.ljust)}"
 
 
@@ -32,8 +40,7 @@ def raw_names(experiment: Experiment, dataset: "Dataset") -> list[str]:
 
     if is_file(experiment.dataset) and Path(experiment.dataset).suffix.lower() in READERS:
         return columns_of(Path(experiment.dataset))
-    columns = raw_columns(dataset.columns, dataset.dates) or (f"{plural(dataset.x[0].size, 'number')} a row",)
-    return [*columns, dataset.target]
+    return [*raw_columns(dataset.columns, dataset.dates), dataset.target]
 
 
 def becomes(experiment: Experiment, dataset: "Dataset", name: str) -> list[str]:
@@ -56,8 +63,8 @@ def becomes(experiment: Experiment, dataset: "Dataset", name: str) -> list[str]:
         return [f"number, {cell(float(np.nanmin(values)))} to {cell(float(np.nanmax(values)))}", lost(values)]
     if name == experiment.groups:
         return ["groups of rows that stay together", "-"]
-    why = "it has no value, or none where the target has one"
-    return [f"left out: {'as --drop says' if name in (experiment.drop or '') else why}", "-"]
+    dropped = name in map(str.strip, comma_list("drop", experiment.drop))
+    return [f"left out: {'as --drop says' if dropped else 'it has no value, or none where the target has one'}", "-"]
 
 
 def column_of(dataset: "Dataset", name: str) -> np.ndarray:

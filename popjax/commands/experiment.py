@@ -127,9 +127,16 @@ class Experiment(RowsOptions):
         return f"dataset: {names}, {len(dataset.y)} rows, {dataset.words}"
 
     def load(self) -> "Parts":
+        """The dataset and its parts (see `parts`); what is doubtful about the rows of files is told."""
+        parts = self.parts()
+        for doubt in parts.dataset.doubts if is_file(self.dataset) else ():
+            tell(f"popjax: {printable(doubt)}")
+        return parts
+
+    def parts(self) -> "Parts":
         """The dataset and its parts, checked, without JAX but for a model that may take missing cells.
 
-        Raises ValueError.
+        Raises ValueError, with a line for each error of the files.
         """
         from popjax.data.dataset import check_missing, load
         from popjax.data.parts import SHARE, Parts, as_table, parts_of
@@ -165,10 +172,14 @@ class Experiment(RowsOptions):
             return as_table(file, targets, how)  # no column has the whole text as its name
 
         rows, validation, test = (SHARE if file is None else table(file) for file in self.files())
-        parts = parts_of(rows, validation, test, self.groups, None, missing, self.reads())
-        for doubt in parts.dataset.doubts:
-            tell(f"popjax: {printable(doubt)}")
-        return parts
+        return parts_of(rows, validation, test, self.groups, None, missing, self.reads())
+
+    def check_notation(self) -> None:
+        """Raise ValueError for --thousands or --decimal where no file has numbers as texts."""
+        texts = any(Path(file).suffix.lower() in (".csv", ".tsv") for file in self.files() if file is not None)
+        for name in ("thousands", "decimal"):
+            if getattr(self, name) is not None and not texts:
+                raise ValueError(f"--{name}: numbers of {self.dataset!r} are no texts; leave it out")
 
     def reads(self) -> "Reads | None":
         """How targets of --kind are read; None, which imports no JAX, without it. Raises ValueError."""
@@ -215,7 +226,8 @@ class Experiment(RowsOptions):
         enable_cache()
         sys.path.insert(0, os.getcwd())
         try:
-            task = getattr(importlib.import_module(module), attribute)
+            with contextlib.redirect_stdout(sys.stderr):  # on which a command's own output may be JSON alone
+                task = getattr(importlib.import_module(module), attribute)
         except Exception as error:
             raise self.fault_of(error) from None
         from popjax.task import Task
@@ -242,7 +254,7 @@ class Experiment(RowsOptions):
         """
         recorded, hints = run.get("arguments"), get_type_hints(cls)
         if not isinstance(recorded, dict) or "dataset" not in recorded:
-            raise ValueError(f"{command}: no command of popjax made it; train it again from your own script")
+            raise ValueError(f"{command}: no command of popjax made it; go on with it in your own script")
         recorded = {field.name: field.default for field in dataclasses.fields(cls)} | recorded  # of an earlier version
         named = {name: value for name, value in given.items() if value is not None}
         if "dataset" in named:  # other rows, to which the recorded files do not belong
@@ -257,7 +269,8 @@ class Experiment(RowsOptions):
         if named.keys() & {"dataset", "task"}:
             return cls(**fields)
         experiment = cls(**fields)
-        if not experiment.untold():
+        own: dict[str, Any] = {name: None for name in ("validation", "test") if name in named}
+        if not dataclasses.replace(experiment, **own).untold():
             return experiment
         what = "files" if experiment.validation or experiment.test else "a file"
         what = what if experiment.task is None else "a task of your own"
@@ -290,10 +303,10 @@ def comma_list(name: str, text: str | None, spaces: bool = False) -> tuple[str, 
 
 
 def notation_of(thousands: str | None, decimal: str | None) -> "Notation":
-    """How numbers are written, by --thousands and --decimal. Raises ValueError."""
+    """How numbers are written, by --thousands (or "none") and --decimal. Raises ValueError."""
     from popjax.data.notation import Notation
 
-    notation = Notation(thousands, "." if decimal is None else decimal)
+    notation = Notation(None if thousands == "none" else thousands, "." if decimal is None else decimal)
     notation.check()
     return notation
 

@@ -2,14 +2,16 @@
 
 import dataclasses
 import datetime
+import os
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from popjax.commands import cli
-from popjax.core.text import aligned, cell, printable
+from popjax.core.text import aligned, cell, cut, printable
 
+MOST = 80  # characters of a cell
 HEAD = ["run", "written", "dataset", "trials", "winner", "test", "size", "how it ended"]
 
 
@@ -31,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     folder = Path(arguments.folder)
     if not folder.is_dir():
         raise ValueError(f"{arguments.folder!r} is no folder; name one in which there are runs")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise ValueError(f"{arguments.folder!r} cannot be read; check its permissions")
     entries = runs_below(folder)
     if arguments.json:
         print(as_json(entries))
@@ -40,11 +44,24 @@ def main(argv: list[str] | None = None) -> int:
         return 0
 
     def row(entry: Entry) -> list[str]:
-        when = f"{datetime.datetime.fromtimestamp(entry.written):%Y-%m-%d %H:%M}"
         trials = ", ".join(f"{count:,} {status}" for status, count in entry.trials.items())
         winner = "-" if entry.value is None else f"{entry.metric} {cell(entry.value)}"
         figures = [winner, cell(entry.test), f"{entry.size / 1e6:.1f} MB"]
-        return [entry.path, when, entry.dataset or "-", trials or "-", *figures, entry.state]
+        return [entry.path, when(entry.written), entry.dataset or "-", trials or "-", *figures, entry.state]
 
-    print(printable(aligned([HEAD, *map(row, entries)], str.ljust)))
+    rows = [[in_one_line(text) for text in row(entry)] for entry in entries]
+    print(aligned([HEAD, *rows], str.ljust))
     return 0
+
+
+def when(written: float) -> str:
+    """A time, in seconds since 1970, as a text; "-" for one that no calendar has."""
+    try:
+        return f"{datetime.datetime.fromtimestamp(written):%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError, OSError):
+        return "-"
+
+
+def in_one_line(text: str) -> str:
+    """A text of a file for a cell of the listing: no line of its own, and not as long as it likes."""
+    return " ".join(cut(printable(text), MOST).split())

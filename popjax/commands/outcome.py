@@ -33,7 +33,7 @@ def outcome(results: "Results", out: Path, experiment: Experiment) -> "Iterator[
 
     best = results.best
     if best is None:
-        words, again = ("resume with --resume", "") if results.stopped.any() else advice(results)
+        words, again = ("popjax resume goes on", "") if results.stopped.any() else advice(results)
         if len(results.leaders):
             yield ten_best(results), False
         yield f"{results.no_winner}; {words} {again}".rstrip(), True

@@ -42,8 +42,8 @@ class Arguments:
     proba: bool = False
     """the probability of each class or label, a column each"""
     spread: bool = False
-    """beside each prediction the standard deviation over all models of the ensemble: where they disagree, and no
-    interval"""
+    """after the predictions the standard deviation, over all models of the ensemble, of each value or probability (of
+    the class that is predicted): where they disagree, and no interval"""
     keep: Text = None
     """columns of the file to write before the predictions: id,name, or all"""
     na: Text = None
@@ -93,7 +93,7 @@ def kept_columns(arguments: Arguments) -> list[str]:
 
     if arguments.keep == "all":
         return columns_of(Path(arguments.file))
-    return list(comma_list("keep", arguments.keep, spaces=True))
+    return list(dict.fromkeys(comma_list("keep", arguments.keep, spaces=True)))
 
 
 def predicted(predictor: "Predictor", cells: list[np.ndarray], begin: int, arguments: Arguments) -> list[np.ndarray]:

@@ -2,11 +2,13 @@
 
 import dataclasses
 import os
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from popjax.commands import cli
+from popjax.commands.options import Text
 from popjax.core.text import printable
 
 
@@ -16,8 +18,8 @@ class Arguments:
 
     directories: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="DIR [DIR ...]")]
     """the directory of a run, such as runs/mine; several are compared"""
-    out: str = "comparison.html"
-    """the file of a comparison"""
+    out: Text = None
+    """the file of the page (default: report.html in the directory, of several comparison.html here)"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,10 +36,21 @@ def main(argv: list[str] | None = None) -> int:
             raise ValueError(f"report: {directory!r} is named twice; name each run once")
     runs = {directory: Results.load(directory) for directory in arguments.directories}
     alone = len(runs) == 1
-    out = next(iter(runs)) if alone else arguments.out
+    first = next(iter(runs))
+    out = arguments.out or (first if alone else "comparison.html")
+    check_page(out)
     try:
-        path = write_report(runs[out], out) if alone else write_comparison(runs, out)
+        path = write_report(runs[first], out) if alone else write_comparison(runs, out)
     except OSError as error:
-        cli.fail(f"{out!r}: {error.strerror}; free some space or check its permissions", code=cli.NO_ROOM)
+        cli.fail_to_write(repr(out), error)
     print(printable(str(path)))
     return 0
+
+
+def check_page(out: str) -> None:
+    """Raise ValueError for a file that is there and is no page, which would be lost."""
+    path = Path(out)
+    if path.is_file():
+        with path.open("rb") as file:
+            if not file.read(15).lower().startswith(b"<!doctype html>"):
+                raise ValueError(f"--out {out!r} is there, and is no page; name another file")

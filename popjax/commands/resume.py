@@ -15,7 +15,9 @@ from popjax.commands.sweep import Sweep
 from popjax.core.storage import Corrupt
 from popjax.store.cleaning import check_not_cleaned
 from popjax.store.files import HOLDS
-from popjax.store.listing import FINISHED, files_of_run, how_ended
+from popjax.store.listing import FINISHED, files_of_run, state_now
+
+MORE = ("trials", "epochs")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     arguments = cli.parse(Arguments, "resume", cli.with_port(argv))
     directory = Path(arguments.directory)
-    again = f"{cli.called('resume')} {shlex.quote(arguments.directory)}"
+    raised = [word for name in MORE if (more := getattr(arguments, name)) for word in (f"--{name}", str(more))]
+    again = f"{cli.called('resume')} {shlex.join([arguments.directory, *raised])}"
+    if not directory.is_dir():
+        raise ValueError(f"{arguments.directory!r} is no directory of a sweep")
     if (directory / HOLDS["session"]).exists() and not (directory / HOLDS["run"]).exists():
         raise ValueError(f"{again}: it holds a session; {cli.called('babysit')} --resume goes on with one")
     run, summary = files_of_run(directory)
@@ -55,9 +60,11 @@ def main(argv: list[str] | None = None) -> int:
     given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Arguments)}
     named = {name: given[name] for name in ("dataset", "target", "validation", "test", "task", "trials", "epochs")}
     now = of_sweep.Arguments.again(run, again, named)
-    longer = any(named[name] not in (None, run.get(name)) for name in ("trials", "epochs"))
-    if how_ended(directory, run, summary) == FINISHED and not longer:
-        raise ValueError(f"{str(directory)!r} is finished; give more --trials or --epochs to go on")
+    longer = any(named[name] not in (None, run.get(name)) for name in MORE)
+    if state_now(directory, run, summary) == FINISHED and not longer:
+        raise ValueError(
+            f"{str(directory)!r} is finished; give more --trials or --epochs to go on, if its scheduler has no last one"
+        )
     running = {field.name: given[field.name] for field in dataclasses.fields(of_sweep.Running)}
     now = dataclasses.replace(now, out=str(directory), resume=True, **running)
     if not isinstance(run.get("space"), dict):

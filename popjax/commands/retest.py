@@ -46,6 +46,16 @@ class Arguments(Workers):
     """the column to predict, if it has another name"""
     missing: Text = None
     """what to do with missing cells: error, drop, median (of text, the most frequent) or auto"""
+    drop: Text = None
+    """columns to leave out (default: as in the search)"""
+    na: Text = None
+    """texts that mean a missing cell (default: as in the search)"""
+    thousands: Text = None
+    """of CSV files: the sign between thousands, or none (default: as in the search)"""
+    decimal: Text = None
+    """of CSV files: the sign before decimals (default: as in the search)"""
+    dates: Text = None
+    """columns of dates: auto, none or names (default: as in the search)"""
     validation: Text = None
     """a file of validation rows, if the search had one; here they are rows as all others"""
     test: Text = None
@@ -122,7 +132,19 @@ def chosen_trials(results: "Results", fit: np.ndarray, top: int, background: int
 
 def task_again(arguments: Arguments, results: "Results", seed: int) -> "tuple[Task, bool | None]":
     """The task on the present data, and True if these are the data of the search; None if unknown."""
-    names = ("dataset", "target", "missing", "validation", "test", "task")
+    names = (
+        "dataset",
+        "target",
+        "missing",
+        "drop",
+        "na",
+        "thousands",
+        "decimal",
+        "dates",
+        "validation",
+        "test",
+        "task",
+    )
     given = {name: getattr(arguments, name) for name in names} | {"seed": seed}
     command = f"{cli.called('retest')} {shlex.quote(arguments.directory)}"
     experiment = Experiment.again(results.run, command, given)

@@ -223,7 +223,7 @@ class Sweep:
     def tell_how_to_go_on(self) -> None:
         """Print the command that resumes a run that was stopped before its end."""
         command = shlex.join([str(self.out), *self.arguments.untold()])
-        print(f"go on: {cli.called('resume')} {command}", file=sys.stderr, flush=True)
+        print(printable(f"go on: {cli.called('resume')} {command}"), file=sys.stderr, flush=True)
 
 
 def check_same_kind(arguments: Arguments, out: Path) -> None:

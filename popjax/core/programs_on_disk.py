@@ -15,10 +15,10 @@ OWN = "JAX_COMPILATION_CACHE_DIR"  # the user's own, which JAX reads
 
 def cache_directory() -> Path:
     """The directory of compiled programs; raises ValueError for one on a remote disk, where JAX's cache breaks."""
-    home, own = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser(), os.environ.get(OWN)
+    own = os.environ.get(OWN)
     if own and "://" in own:
         raise ValueError(f"{OWN}={own}: give a directory of this machine, or unset it")
-    return Path(own or Path(home) / "popjax" / "programs")
+    return Path(own or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "popjax" / "programs")
 
 
 def enable_cache() -> None:
@@ -27,10 +27,10 @@ def enable_cache() -> None:
     Nothing changes where it cannot be made. JAX keeps there too, in a folder of its own, what XLA's autotuner chose for
     programs of runs without a directory. Raises ValueError as `cache_directory`.
     """
-    cache = cache_directory()
     try:
+        cache = cache_directory()
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError):  # also where the user has no home
         return
     import jax
 

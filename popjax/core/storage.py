@@ -5,11 +5,13 @@ import fcntl
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 LOCK = ".lock"
+ATTEMPTS, PAUSE = 10, 0.02  # seconds
 UNFINISHED: set[str] = set()  # temporary files being written
 
 
@@ -88,6 +90,16 @@ def keeps_name(path: Path, file: IO[str]) -> bool:
         return False
 
 
+def taken(file: IO[str]) -> bool:
+    """Take the lock of a file; False if another process keeps it. One that only asks for it has it for an instant."""
+    for _ in range(ATTEMPTS):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(PAUSE)
+    return False
+
+
 def in_use(directory: Path) -> bool:
     """True if a process holds the lock of a directory."""
     try:
@@ -117,9 +129,7 @@ def locked(directory: Path) -> Iterator[None]:
         raise Corrupt(f"{str(directory / LOCK)!r} is a link; remove it")
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(directory / LOCK, flags, 0o644), "r+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not taken(file):
             other = file.read(20).strip() or "another"
             raise InUse(f"{str(directory)!r} is in use by process {other}; wait, or choose another") from None
         if not keeps_name(directory / LOCK, file):

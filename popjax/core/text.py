@@ -13,6 +13,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
 
 
+def cut(text: str, most: int = 18) -> str:
+    """A text of at most `most` characters, cut with an ellipsis."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def cell(value: Any) -> str:
     """A value as a short str: a float in 4 significant digits, "-" for None."""
     if value is None:

@@ -21,7 +21,7 @@ def read_toml(path: str | Path, what: str) -> dict[str, Any]:
             raise ValueError(f"cannot read the {what} {str(path)!r}: it is no file; name a TOML file")
         if size > LARGEST:
             raise ValueError(f"cannot read the {what} {str(path)!r}: {size:,} bytes; at most {LARGEST:,}")
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ValueError(f"cannot read the {what} {str(path)!r}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -40,4 +40,5 @@ def toml_value(value: Any) -> str:
         return "[" + ", ".join(map(toml_value, value)) + "]"
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    written = json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in written)

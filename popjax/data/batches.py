@@ -37,20 +37,20 @@ class Asked(NamedTuple):
         columns: the names of the columns, in this order; others may hold anything.
         texts: those of the columns that are text or dates, whatever their cells look like.
         how: texts that mean a missing cell, and how numbers are written.
-        keep: names of columns to keep as they are; None for all.
+        keep: names of columns to keep as they are.
     """
 
     columns: Sequence[str]
     texts: Collection[str] = ()
     how: Reading = PLAINLY
-    keep: Sequence[str] | None = ()
+    keep: Sequence[str] = ()
 
     def kept(self, source: str, names: Sequence[str]) -> list[str]:
         """The names of the columns that are kept; raises ValueError for one that is not there."""
-        missing = [name for name in self.keep or () if name not in names]
+        missing = [name for name in self.keep if name not in names]
         if missing:
             raise ValueError(f"{source} has no column {some(missing)} to keep; it has {some(names)}")
-        return list(names if self.keep is None else self.keep)
+        return list(dict.fromkeys(self.keep))
 
 
 def batches_of(path: Path, asked: Asked) -> Iterator[Batch]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from popjax.data.columns import DROP, MEDIAN, Levels, place
+from popjax.data.dates import PARTS, part_names, raw_columns
 from popjax.data.inputs import Inputs, entries, taken
 from popjax.data.targets import LARGEST, Targets, check_whole
 from popjax.space.values import present
@@ -86,10 +87,11 @@ def _check_finite(x: np.ndarray, columns: tuple[str, ...], name: str) -> None:
         raise ValueError(f"{name}: {what} in {place(bad, columns)}; replace by numbers within {LARGEST:g}")
 
 
-def check_rows(count: int, name: str) -> None:
-    """Raise ValueError for fewer than three rows, one for each part."""
+def check_rows(count: int, name: str, given: int = 0) -> None:
+    """Raise ValueError for fewer than three rows, one for each part, left of those that were `given`."""
     if count < FEWEST:
-        raise ValueError(f"{name}: {count} rows; give at least {FEWEST}, one each to train, validate and test")
+        left = f" left of {given}, the others have missing cells" if given > count else ""
+        raise ValueError(f"{name}: {count} rows{left}; give at least {FEWEST}, one each to train, validate and test")
 
 
 def targets_lost(y: np.ndarray) -> np.ndarray:
@@ -145,15 +147,26 @@ def _fill(
     if missing == "drop":
         kept = ~lost.reshape(len(x), -1).any(1)
         return x[kept], kept, None
+    if columns and lost.ndim == 2:
+        lost, columns = by_raw_column(lost, columns)
     row = int(lost.reshape(len(lost), -1).any(1).argmax())
     where = f"{int(lost.sum())} missing cells{by_column(lost, columns)}, "
     where += f"the first in {place(lost[row:], columns, int(numbers[row]))}"
     raise ValueError(f"{name}: {where}; use {MEDIAN} or {DROP}")
 
 
+def by_raw_column(lost: np.ndarray, columns: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """bool (rows, columns) of the columns as they were given, and their names: a date in the place of its parts."""
+    dates = [name.removesuffix(f".{PARTS[0]}") for name in columns if name.endswith(f".{PARTS[0]}")]
+    whole = {date: 0.0 for date in dates if set(part_names(date)) <= set(columns)}
+    first = {part_names(date)[0]: date for date in whole}
+    kept = [at for at, name in enumerate(columns) if name in first or raw_columns([name], whole) == (name,)]
+    return lost[:, kept], tuple(first.get(columns[at], columns[at]) for at in kept)
+
+
 def by_column(lost: np.ndarray, columns: tuple[str, ...]) -> str:
     """In which columns how many cells are missing (rows, columns), in words; empty if it is one, or without names."""
-    counts = zip(columns, lost.sum(0).tolist(), strict=True) if columns else ()
-    said = [f"{name!r} {count}" for name, count in counts if count]
+    counts = dict(zip(columns, lost.sum(0).tolist(), strict=True)) if columns else {}
+    said = [f"{name!r} {count}" for name, count in counts.items() if count]
     more = f" and {len(said) - MOST_NAMED} more" if len(said) > MOST_NAMED else ""
     return f" ({', '.join(said[:MOST_NAMED])}{more})" if len(said) > 1 else ""

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from popjax.core.text import short
+from popjax.data.dates import days_of
 
 MAX_CLASSES = 20  # distinct integers; with more they are a regression
 MAX_LEVELS, MAX_TEXTS = 1000, 20_000  # distinct texts of a one-hot column, and of any
@@ -104,6 +105,9 @@ def object_column(source: str, name: str, cells: np.ndarray) -> Column:
 
     Raises ValueError naming the column and its first bad cells.
     """
+    dates = sum(hasattr(cell, "isoformat") for cell in cells)
+    if dates and dates + sum(cell is None for cell in cells) == len(cells):
+        return Column(days_of(name, cells, lambda cell: cell is None or cell != cell), date=True)
     texts = sum(isinstance(cell, str) for cell in cells)
     is_text = 2 * texts > sum(cell is not None for cell in cells)
     kind = str if is_text else (numbers.Real, decimal.Decimal, np.bool_)

@@ -29,7 +29,7 @@ class File:
     """Rows of a CSV file, checked; delimited by comma, semicolon or tab.
 
     Attributes:
-        uneven: line -> its number of fields, of the rows that have not as many as the header, if they are left out.
+        uneven: line -> its number of fields, of the rows that have not as many as the header.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class File:
         """Find encoding, delimiter and header; raises ValueError. Cells that equal one of `na` are read as empty.
 
         `opened` opens the content at its beginning; it is not read as a whole. If `lenient`, rows of another length are
-        left out, for all errors of a file to be told at once.
+        empty ones, for all errors of a file to be told at once.
         """
         self.source, self.opened, self.na, self.lenient = source, opened, frozenset(na), lenient
         self.uneven: dict[int, int] = {}
@@ -90,7 +90,8 @@ class File:
                     header = header or row
                     if row and len(row) != len(header):
                         self.uneven[reader.line_num] = len(row)
-                        if self.lenient:
+                        if self.lenient:  # counted as a row without a cell, so that others keep their numbers
+                            yield [""] * len(header)
                             continue
                         raise ValueError(self.uneven_rows())
                     if self.na and row is not header:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from popjax.data.cells import Tally, Texts
+from popjax.data.cells import Tally, Texts, flags_for
 from popjax.data.columns import Column, check_names, check_target, text_column
 from popjax.data.csv_file import File
 from popjax.data.faults import Faults
@@ -19,7 +19,7 @@ def read_csv(
 ) -> Table:
     """Table of a CSV file with a header; the target's values (rows,) are None where missing.
 
-    Raises ValueError in one line.
+    Raises ValueError for a file that cannot be read; other errors are the table's `faults`.
     """
     file = File(source, lambda: io.BytesIO(content), how.na, delimiters, lenient=True)
     check_names(source, file.names)
@@ -39,13 +39,15 @@ def read_csv(
     why = faults.of(why_left_out, source, places, rest) if places and not faults else None
     if not labels.codes:
         Faults(faults or [f"{source} has a header but no rows; add data"]).refuse()
-    kinds = {name: faults.of(tally.kind, source) for name, tally in tallies.items()}
+    plain = how.notation.is_plain
+    flags = flags_for(list(tallies.values()), labels.known, file.delimiter) if plain else ""
+    kinds = {name: faults.of(tally.kind, source, flags) for name, tally in tallies.items()}
     texts = read_texts(file, [name for name, kind in kinds.items() if kind == "text"], faults)
     numbers = {name: tallies[name].column() for name, kind in kinds.items() if kind in ("number", "date")}
     columns = {name: column for name in tallies if (column := texts.get(name) or numbers.get(name))}
     if groups.codes:
         columns[str(how.groups)] = text_column(np.concatenate(groups.codes), list(groups.known))
-    y = faults.of(labels.target, source, target, how.notation)
+    y = faults.of(labels.target, source, target, how.notation, flags)
     y = np.zeros(sum(map(len, labels.codes))) if y is None else y
     return Table(columns, None, y, source, target, () if why is None else (why,), faults=tuple(faults))
 

@@ -26,7 +26,7 @@ from popjax.data.checks import (
 from popjax.data.columns import Column, Levels, occurring, one_hot, one_hot_features, with_missing_level
 from popjax.data.csv_table import read_csv
 from popjax.data.dates import NO_DATES, Dates, day_text, part_names, parts
-from popjax.data.doubts import doubt_of_constants, doubt_of_words, doubts, doubts_of_numbers, left_out
+from popjax.data.doubts import doubt_of_constants, doubt_of_dates, doubt_of_words, doubts, doubts_of_numbers, left_out
 from popjax.data.faults import Faults
 from popjax.data.inputs import entries, mapped
 from popjax.data.npz_table import read_npz
@@ -144,7 +144,7 @@ class Dataset:
 
 
 def load(source: str, target: str | None = None, missing: str = "error", reads: Reads | None = None) -> Dataset:
-    """Load a built-in dataset by name, or a CSV, TSV, Parquet or NPZ file; raises ValueError in one line.
+    """Load a built-in dataset by name, or a CSV, TSV, Parquet or NPZ file; raises ValueError, a line for each error.
 
     A cell is missing if it is null, empty or "nan" in any case. `missing` makes it an "error", leaves out
     its row ("drop"), fills in the median of its column, in a text column the most frequent text
@@ -167,7 +167,7 @@ def check_missing(missing: str) -> None:
 
 
 def read_file(source: str, target: str | None = None, how: Reading = PLAINLY) -> Table:
-    """Read a file as a Table; raises ValueError in one line."""
+    """Read a file as a Table; raises ValueError if it cannot be read, other errors are in `faults`."""
     suffix = Path(source).suffix.lower()
     if suffix in PACKED:
         raise ValueError(f"cannot read {source!r}: it is packed ({suffix}); unpack it, and give what is in it")
@@ -209,7 +209,7 @@ def built_in(name: str) -> Dataset:
 def from_table(
     table: Table, missing: str = "error", reads: Reads | None = None, *, own_loss: bool = False, whole: bool = False
 ) -> Dataset:
-    """Dataset from a table; `reads`, `own_loss` and `whole`: see `from_arrays`. Raises ValueError in one line."""
+    """Dataset from a table; `reads`, `own_loss` and `whole`: see `from_arrays`. Raises ValueError, a line an error."""
     if table.faults:
         refuse_all(table, missing)
     columns = without_empty(table)
@@ -306,7 +306,7 @@ def from_arrays(
         whole: True if integers of an array stay integers, as those of a dict do.
         dates: the dates whose parts are among the columns.
 
-    Raises ValueError in one line.
+    Raises ValueError, a line for each error (`Problems` for several).
     """
     same, given = y is x, mapped(np.asarray, x)
     check_features(given, name, columns)
@@ -323,7 +323,7 @@ def from_arrays(
     x, kept, fill = without
     unknown = int((~left).sum())
     left[left] = kept
-    check_rows(int(left.sum()), name)
+    check_rows(int(left.sum()), name, len(left))
     found = mirrored(x, name, own_loss) if same else reads(y[left], name, target)
     if levels:
         x, levels, fill = occurring(x, columns, levels, fill)
@@ -334,6 +334,7 @@ def from_arrays(
         doubt_of_words(f"the target {target!r}", "class", found.classes or ()),
         left_out(len(left), len(dropped), unknown, target),
         found.doubt,
+        doubt_of_dates(target, found.classes or ()),
         *doubts(levels or {}, int(left.sum())),
         *doubts_of_numbers(x, columns, levels or {}, partial),
         doubt_of_constants(x, columns, partial),

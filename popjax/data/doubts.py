@@ -10,6 +10,7 @@ import numpy as np
 
 from popjax.core.text import short
 from popjax.data.columns import Levels
+from popjax.data.dates import ISO
 
 SIGNED = re.compile(r"\s*[-+]?(?P<sign>[$€£¥])?\s*[\d.,]*\d[\d.,]*\s*(?P<last>[%$€£¥])?\s*")
 SHORT = "jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec"
@@ -42,18 +43,28 @@ def doubt_of_words(what: str, becomes: str, texts: Sequence[Any]) -> str:
     return f"{what} holds {said} as a {becomes} of its own; if it means missing, give None in its place (--na {named})"
 
 
+def doubt_of_dates(target: str, classes: Sequence[Any]) -> str:
+    """Line for classes that look like dates; empty for others."""
+    dates = [one for one in classes if isinstance(one, str) and DATE.fullmatch(one)]
+    if len(dates) < max(1, MOST * len(classes)):
+        return ""
+    return f"the target {target!r} holds dates ({short(dates[0])}), each of which is a class; make numbers of them"
+
+
 def doubts(levels: Levels, rows: int) -> tuple[str, ...]:
     """A line for each column of texts that mean missing, nearly all differ, look like dates, or are signed numbers.
 
     >>> for line in doubts({"day": ("2024-01-31", "2024-02-01"), "colour": ("blue", "red")}, 100):
     ...     print(line)
-    the column 'day' looks like dates ('2024-01-31'), each of which is a level of its own; make numbers of them, or \
-leave it out (--drop day)
+    the column 'day' looks like dates ('2024-01-31'), each of which is a level of its own; read them as dates \
+(--dates day), or leave it out (--drop day)
     """
     lines = [doubt_of_words(f"the column {name!r}", "level", texts) for name, texts in levels.items()]
     for name, texts in levels.items():
         if sum(DATE.fullmatch(text) is not None for text in texts) >= MOST * len(texts):
-            what, remedy = f"looks like dates ({short(texts[0])})", "make numbers of them, or"
+            iso = all(map(ISO.fullmatch, texts))
+            what = f"looks like dates ({short(texts[0])})"
+            remedy = f"read them as dates (--dates {shlex.quote(name)}), or" if iso else "make numbers of them, or"
         elif sign := sign_of(texts):
             what, remedy = f"holds numbers with {sign} ({short(texts[0])})", f"write them without {sign}, or"
         elif len(texts) >= max(FEW, UNIQUE * rows):

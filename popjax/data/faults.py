@@ -11,6 +11,10 @@ class Problems(ValueError):
         super().__init__("\n".join(lines))
         self.lines = tuple(lines)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """With its lines, for processes."""
+        return Problems, (self.lines,)
+
 
 class Faults(list[str]):
     """Errors so far, one line each.

@@ -38,7 +38,8 @@ class Notation(NamedTuple):
             if sign is not None and (len(sign) != 1 or sign.isalnum() or sign in "+-\n\r"):
                 raise ValueError(f"--{name} {sign!r}: give one sign, such as , or .")
         if self.thousands == self.decimal:
-            raise ValueError(f"--thousands {self.thousands}: it is the sign before decimals, too; give --decimal")
+            what = f"--thousands {self.thousands}: it is the sign before decimals, too"
+            raise ValueError(f"{what}; give another --decimal, or --thousands none")
 
 
 PLAIN = Notation()
@@ -50,5 +51,6 @@ def pattern(notation: Notation) -> re.Pattern[str]:
     point, whole = re.escape(notation.decimal), r"\d+"
     if notation.thousands is not None:
         sign = re.escape(notation.thousands)
-        whole = rf"(\d{{1,3}}({sign}\d{{2,3}})*{sign}\d{{3}}|\d+)"
+        groups = rf"[1-9]\d{{0,2}}({sign}\d{{3}})+|[1-9]\d?({sign}\d{{2}})+{sign}\d{{3}}"
+        whole = rf"({groups}|\d+)"
     return re.compile(rf"\s*[+-]?({whole}({point}\d*)?|{point}\d+)([eE][+-]?\d+)?\s*")

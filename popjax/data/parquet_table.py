@@ -13,7 +13,6 @@ import numpy as np
 from popjax.data.columns import Column, check_names, check_target, check_texts, is_missing, text_column
 from popjax.data.dates import days_of, days_of_times
 from popjax.data.faults import Faults
-from popjax.data.notation import PLAIN
 from popjax.data.table import PLAINLY, Reading, Table
 from popjax.store.files import parquet
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 def read_parquet(source: str, content: bytes, target: str | None, how: Reading = PLAINLY) -> Table:
     """Table of a Parquet file; the target's values (rows,) are None, or NaN of floats, where missing.
 
-    Raises ValueError in one line.
+    Raises ValueError for a file that cannot be read; other errors are the table's `faults`.
     """
     table = decoded_table(source, content)
     check_names(source, table.column_names)
@@ -33,8 +32,6 @@ def read_parquet(source: str, content: bytes, target: str | None, how: Reading =
         raise ValueError(f"{source} has columns but no rows; add data")
     kept = how.kept(source, table.column_names, target)
     columns = {name: emptied(table.column(name), how.na) for name in table.column_names if name in kept}
-    if how.notation != PLAIN:
-        raise ValueError(f"{source}: a Parquet file has numbers of its own; leave --thousands and --decimal out")
     labels, faults = columns.pop(target), Faults()
     y = faults.of(target_values, source, target, labels)
     coded = {name: faults.of(typed_column, source, name, values, how) for name, values in columns.items()}
@@ -94,7 +91,9 @@ def typed_column(source: str, name: str, values: "pa.ChunkedArray", how: Reading
     of a column of dates that are none.
     """
     found = kind(values.type)
-    if found == "other" or (found == "date" and how.dates is not None and name not in how.dates):
+    if found == "date" and how.dates is not None and name not in how.dates:
+        values, found = as_iso(values), "text"
+    if found == "other":
         what = f"column {name!r} holds {short_type(values.type)}, neither numbers nor text"
         raise ValueError(f"{source}: {what}; convert it or drop it")
     if found == "null":
@@ -111,6 +110,17 @@ def typed_column(source: str, name: str, values: "pa.ChunkedArray", how: Reading
     if name != how.groups:
         check_texts(source, name, sum(not is_missing(text) for text in texts))
     return text_column(indices, texts)
+
+
+def as_iso(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    """Dates as texts of ISO 8601, UTC."""
+    import pyarrow as pa
+
+    moments = times(values)
+    texts = np.datetime_as_string(
+        moments.astype("datetime64[s]" if not pa.types.is_date(values.type) else "datetime64[D]")
+    )
+    return pa.chunked_array([pa.array(texts.tolist(), pa.string(), mask=np.isnat(moments))])
 
 
 def times(values: "pa.ChunkedArray") -> np.ndarray:

@@ -121,6 +121,8 @@ def joint_targets(columns: Sequence[Column], names: Sequence[str], source: str) 
         for column in columns
     ]
     for name, column, truth in zip(names, columns, truths, strict=True):
+        if column.date:
+            raise ValueError(f"{source}: the target {name!r} holds dates; give numbers or truth values")
         if column.levels is not None and not truth:
             what = f"the target {name!r} is one of several, which are numbers or truth values, and holds text"
             raise ValueError(f"{source}: {what} ({short(column.levels[0])}); name it alone, or write 0 and 1")
@@ -215,7 +217,9 @@ def stacked_columns(name: str, columns: Sequence[Column]) -> Column:
     kinds = {"text" if column.levels is not None else "dates" if column.date else "numbers" for column in known}
     if len(kinds) > 1:
         one, other = sorted(kinds, reverse=True)[:2]
-        raise ValueError(f"column {name!r} is {one} in one part of the data and {other} in another; give one kind")
+        named = f" (read texts as dates by --dates {name})" if "dates" in kinds else ""
+        what = f"column {name!r} is {one} in one part of the data and {other} in another"
+        raise ValueError(f"{what}; give one kind{named}")
     if all(column.levels is None for column in columns):
         date, guessed = any(column.date for column in columns), any(column.guessed for column in columns)
         return Column(np.concatenate([column.values for column in columns]), date=date, guessed=guessed)
@@ -267,8 +271,9 @@ class Reading(NamedTuple):
         Raises ValueError for one in `drop` that is missing or the target, and for a date that is missing.
         """
         for name in self.dates or ():
-            if name not in names:
-                raise ValueError(f"{source} has no column {name!r} of dates; it has {some(names)}")
+            if name not in names or name == target:
+                why = "is the target, which is no date" if name in names else f"is no column; there are {some(names)}"
+                raise ValueError(f"{source}: {name!r}, named as dates, {why}")
         drop = [name if name in names else name.strip() for name in self.drop]
         for name in drop:
             if name == target:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from popjax.pages.axes import label, scope
-from popjax.pages.differing import differing
+from popjax.pages.differing import data_digest, differing
 from popjax.pages.drawing import GREY, MIDDLE, POINT, WINNER, axis_for, layout, rounded, ruled, shown, templated
 from popjax.pages.framing import loss
 from popjax.pages.headline import metric_text
@@ -64,7 +64,7 @@ def lines_of(runs: Mapping[str, Results]) -> dict[str, Any]:
 
 def incomparable(runs: Mapping[str, Results]) -> str:
     """Why the values of one run say little of those of another, in words; empty if they can be compared."""
-    data = {(results.run.get("data") or {}).get("data") for results in runs.values()} - {None}
+    data = {data_digest(results) for results in runs.values()} - {""}
     metrics = {(results.metric, results.metric.mode) for results in runs.values()}
     whys = [(len(data) > 1, "are over different data"), (len(metrics) > 1, "rank by different metrics")]
     return " and ".join(why for true, why in whys if true)
@@ -90,13 +90,16 @@ def outcomes(runs: Mapping[str, Results]) -> str:
         assert best is not None
         figures = [number(float(results.values[name][best.trial])) for name in names]
         figures += [number(figure_at(summary, "test", name)) for name in tests]
-        figures += [number(figure_at(summary, "ensemble", "test", results.metric.on("test")))]
+        figures += (
+            [number(figure_at(summary, "ensemble", "test", results.metric.on("test")))] if len(ranks) == 1 else []
+        )
         figures += [f"{len(results.diverged):,}", str(results.members[results.metric].shape[-1])]
         spent = (figure_at(summary, "model_steps"), figure_at(summary, "wall_seconds"))
         figures += ["" if one is None else f"{one:,.0f}" for one in spent]
         rows.append([shown(run), *figures])
     caption = "The metrics that all of them have, of the winner; the first ones rank."
-    body = table(["run", *map(shown, [*names, *tests]), *HEAD], rows, "words")
+    head = HEAD if len(ranks) == 1 else HEAD[1:]
+    body = table(["run", *map(shown, [*names, *tests]), *head], rows, "words")
     return section("Outcomes", caption, body)
 
 

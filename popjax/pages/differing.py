@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from popjax.core.text import short
+from popjax.core.text import cut
 from popjax.store.listing import figure_at
 from popjax.store.results import Results
 
 OPTIONS = ("trials", "epochs", "seed", "sampler", "repeats", "folds", "rank", "scheduler", "plan", "rounds_in_all")
 SAID = {"rounds_in_all": "rounds"}
-APART = {
+ELSEWHERE = {
     *("dataset", "task", "out", "resume", "quiet", "json", "config", "print_config", "explain"),
-    *("live", "live_host", "track", "track_top"),
+    *("live", "live_host", "track", "track_top", "executor", "retries", "mixed"),
 }  # arguments that change no result, or stand elsewhere
 LENGTH = 60  # characters of a value
 
@@ -21,7 +21,7 @@ def differing(runs: Mapping[str, Results]) -> list[dict[str, str]]:
     told = [records(results) for results in runs.values()]
     names = dict.fromkeys(name for one in told for name in one)
     differ = [name for name in names if len({one.get(name, "") for one in told}) > 1]
-    return [{name: one.get(name, "") for name in differ} for one in told] if differ else []
+    return [{name: cut(one.get(name, ""), LENGTH) for name in differ} for one in told] if differ else []
 
 
 def records(results: Results) -> dict[str, str]:
@@ -33,16 +33,22 @@ def records(results: Results) -> dict[str, str]:
     data = {
         "rows": ", ".join(f"{count:,.0f} {name}" for name, count in rows.items() if count is not None),
         "columns": f"{len(names)}: {', '.join(map(str, names))}" if isinstance(names, list) and names else "",
-        "data": str(known.get("data") or known.get("arrays") or "")[:8],
+        "data": data_digest(results)[:8],
         "split": str(known.get("split") or "")[:8],
         "target": known.get("kind"),
     }
     options = {SAID.get(name, name): run.get(name) for name in OPTIONS} | mapping(run.get("task"))
     arguments = mapping(run.get("arguments"))
-    asked = {name: value for name, value in arguments.items() if name not in APART} | options
+    asked = {name: value for name, value in arguments.items() if name not in ELSEWHERE} | options
     later = {**mapping(run.get("versions")), "device": run.get("device")}
     first = {"dataset": arguments.get("task") or arguments.get("dataset")} | data
     return {name: worded(value) for name, value in (first | asked | later).items()}
+
+
+def data_digest(results: Results) -> str:
+    """The digest of a run's rows, or of its task's arrays; empty without one."""
+    known = mapping(results.run.get("data"))
+    return str(known.get("data") or known.get("arrays") or "")
 
 
 def mapping(value: Any) -> dict[str, Any]:
@@ -56,5 +62,4 @@ def worded(value: Any) -> str:
         return ""
     if isinstance(value, Mapping):
         value = ", ".join(f"{name} {one}" for name, one in value.items() if one is not None)
-    text = value if isinstance(value, str) else short(value, LENGTH)
-    return text if len(text) <= LENGTH else text[: LENGTH - 3] + "..."
+    return value if isinstance(value, str) else repr(value)

@@ -23,11 +23,6 @@ def templated(text: Any) -> str:
     return shown(text).replace("%", "&#37;")
 
 
-def cut(text: str, most: int = 18) -> str:
-    """A text of at most `most` characters, cut with an ellipsis."""
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
 def rounded(values: Any, digits: int = 5) -> list[Any]:
     """Numbers, flattened, in `digits` significant digits for JSON; None for what is not finite."""
     floats = np.asarray(values, float).ravel().tolist()

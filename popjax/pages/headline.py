@@ -23,7 +23,8 @@ FIRST_RUNG, FEW, MANY = 2, 16, 20_000  # epochs; range of trials for which halvi
 
 def title(results: Results) -> str:
     """What was searched, as text."""
-    arguments = results.run.get("arguments") or {}
+    recorded = results.run.get("arguments")
+    arguments = recorded if isinstance(recorded, Mapping) else {}
     source = arguments.get("task") or arguments.get("dataset") or ", ".join(results.points)
     sampler = str(results.run.get("sampler", "random"))
     design = DESIGNS.get(sampler, sampler)

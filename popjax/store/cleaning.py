@@ -8,12 +8,11 @@ import os
 import shutil
 from pathlib import Path
 
-from popjax.core.storage import Corrupt, InUse, in_use, locked, write_atomic
+from popjax.core.storage import Corrupt, locked, write_atomic
 from popjax.store.files import HOLDS
-from popjax.store.listing import FINISHED, ended, files_of_run
+from popjax.store.listing import CLEANED, FINISHED, files_of_run, state_in_files
 
 STATE, TUNING = "state", "autotuning"
-CLEANED = "cleaned"  # a file in state/
 
 
 def check_not_cleaned(directory: Path) -> None:
@@ -24,13 +23,11 @@ def check_not_cleaned(directory: Path) -> None:
 
 
 def check_finished(directory: Path) -> None:
-    """Raise ValueError unless a directory holds a finished run, InUse if a process writes to it."""
+    """Raise ValueError unless a directory holds a finished run."""
     name = str(directory)
     if not (directory / HOLDS["run"]).exists():
         raise ValueError(f"{name!r} holds no run of a search; name the directory of one")
-    if in_use(directory):
-        raise InUse(f"{name!r} is in use by another process; wait until it has ended")
-    state = ended(directory, *files_of_run(directory))
+    state = state_in_files(directory, *files_of_run(directory))
     if state != FINISHED:
         raise ValueError(f"{name!r} is not finished ({state}), and needs all its files to be resumed; leave it out")
 
@@ -53,8 +50,8 @@ def bytes_in(paths: list[Path]) -> int:
 
 def clean(directory: Path) -> int:
     """Drop them, of a finished run; returns their bytes. Raises as `check_finished`, and InUse."""
-    check_finished(directory)
     with locked(directory):
+        check_finished(directory)
         paths = droppable(directory)
         freed = bytes_in(paths)
         (directory / STATE).mkdir(exist_ok=True)

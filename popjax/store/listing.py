@@ -1,17 +1,22 @@
 """The runs below a folder, as their own files tell of them. No JAX here."""
 
+import contextlib
 import dataclasses
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from popjax.core.storage import in_use
+from popjax.core.text import first_line
 from popjax.store.decisions import NAME, content_of_line
-from popjax.store.files import HOLDS, check_format, digest_of_json, read_json
+from popjax.store.files import HOLDS, check_format, digest_of_json, jsonable, read_json
 
 FINISHED, UNFINISHED, STOPPED, BY_MINUTES = "finished", "unfinished", "stopped", "stopped by --minutes"
+CLEANED = "cleaned"  # a file in state/, of a run that can no longer be resumed
+SUMMARY, LARGEST = "summary.json", 2**28  # bytes
 SESSION, IN_USE = "session", "in use"
 TAIL = 2**16  # bytes at the end of a log in which its last remark is
 
@@ -59,41 +64,55 @@ def directories_below(folder: Path) -> Iterator[Path]:
 
 def entry_of(directory: Path) -> Entry:
     """The entry of a directory; what is wrong with its files is its state."""
-    found = Entry(str(directory), *written_and_size(directory), state="")
+    found = Entry(str(directory), 0.0, 0, state="")
     try:
+        found = dataclasses.replace(found, **written_and_size(directory))
+        check_plain(directory)
         if not (directory / HOLDS["run"]).exists():
             check_format(directory, read_json(directory / HOLDS["session"]))
             return dataclasses.replace(found, state=IN_USE if in_use(directory) else SESSION)
         run, summary = files_of_run(directory)
-        return dataclasses.replace(found, state=how_ended(directory, run, summary), **told(run, summary))
-    except (ValueError, OSError) as error:
-        return dataclasses.replace(found, state=str(error))
+        cleaned = ", cleaned" if (directory / "state" / CLEANED).exists() else ""
+        return dataclasses.replace(found, state=state_now(directory, run, summary) + cleaned, **told(run, summary))
+    except (ValueError, OSError, RecursionError) as error:
+        return dataclasses.replace(found, state=first_line(error))
 
 
-def written_and_size(directory: Path) -> tuple[float, int]:
+def written_and_size(directory: Path) -> dict[str, Any]:
     """When the files of a directory were last written to, in seconds since 1970, and their size in bytes."""
     last, size = 0.0, 0
     for place, _, files in os.walk(directory):
         for name in files:
-            status = os.lstat(os.path.join(place, name))
-            last, size = max(last, status.st_mtime), size + status.st_size
-    return last, size
+            with contextlib.suppress(FileNotFoundError):  # of a run in progress
+                status = os.lstat(os.path.join(place, name))
+                last, size = max(last, status.st_mtime), size + status.st_size
+    return {"written": last, "size": size}
+
+
+def check_plain(directory: Path) -> None:
+    """Raise ValueError unless the files that are read are plain ones of a usual size, since nobody named them."""
+    for name in (*HOLDS.values(), SUMMARY, NAME):
+        path = directory / name
+        if os.path.lexists(path):
+            status = path.lstat()
+            if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+                raise ValueError(f"{name} is no plain file, or too large to be read")
 
 
 def files_of_run(directory: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """run.json and summary.json, None if the run has not ended yet; raises ValueError, and Corrupt for damaged ones."""
     run = read_json(directory / HOLDS["run"])
     check_format(directory, run)
-    path = directory / "summary.json"
+    path = directory / SUMMARY
     return run, read_json(path) if path.exists() else None
 
 
-def how_ended(directory: Path, run: Mapping[str, Any], summary: Mapping[str, Any] | None) -> str:
+def state_now(directory: Path, run: Mapping[str, Any], summary: Mapping[str, Any] | None) -> str:
     """One of the words above: how a run ended, unless a process writes to it."""
-    return IN_USE if in_use(directory) else ended(directory, run, summary)
+    return IN_USE if in_use(directory) else state_in_files(directory, run, summary)
 
 
-def ended(directory: Path, run: Mapping[str, Any], summary: Mapping[str, Any] | None) -> str:
+def state_in_files(directory: Path, run: Mapping[str, Any], summary: Mapping[str, Any] | None) -> str:
     """How a run ended, by its files."""
     files = (summary or {}).get("files")
     written = files.get(HOLDS["run"]) if isinstance(files, Mapping) else None
@@ -130,10 +149,15 @@ def told(run: Mapping[str, Any], summary: Mapping[str, Any] | None) -> dict[str,
     hparams = best.get("hparams") if isinstance(best, Mapping) else None
     return fields | {
         "trials": {name: count for name, count in counts.items() if count},
-        "hparams": dict(hparams) if isinstance(hparams, Mapping) else None,
+        "hparams": scalars(hparams) if isinstance(hparams, Mapping) else None,
         "value": figure_at(summary, "best", "value"),
         "test": figure_at(summary, "test_value"),
     }
+
+
+def scalars(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries that are numbers, texts or truth values; numbers that are not finite become None."""
+    return {name: jsonable(value) for name, value in values.items() if isinstance(value, str | int | float)}
 
 
 def text_or_none(value: Any) -> str | None:

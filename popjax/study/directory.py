@@ -238,6 +238,9 @@ def check_record(directory: Path, recorded: Mapping[str, Any]) -> None:
     for name in (*REQUIRED, *kinds, "rounds_in_all", "data", "task", "versions"):
         if name not in recorded or not isinstance(recorded[name], kinds.get(name, object)):
             raise Corrupt(f"cannot resume {str(directory)!r}: its run.json has no usable {name!r}")
+    for name in ("lanes", "part"):
+        if recorded[name] < 1:
+            raise Corrupt(f"cannot resume {str(directory)!r}: its run.json has {name}={recorded[name]}")
 
 
 def ends_recorded(recorded: Mapping[str, Any]) -> tuple[int, ...]:

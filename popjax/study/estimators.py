@@ -33,6 +33,11 @@ from popjax.supervision.supervised import supervised
 from popjax.task import Metric
 from popjax.tuning.callbacks.callback import Callback
 
+FITTED = (
+    *("results_", "predictor_", "classes_", "best_index_", "best_params_", "best_score_", "cv_results_"),
+    *("constant_", "feature_importances_"),
+)
+
 
 class Ended(Callback):
     """Has the results of a search that an interrupt ended, which raises KeyboardInterrupt after them."""
@@ -116,7 +121,15 @@ class PopulationEstimator(BaseEstimator):
         Raises ValueError for data that cannot be trained on, and if no trial has a value.
         """
         X, y = self._checked(X, y, reset=True)
-        if self._is_constant(y):
+        for name in FITTED:
+            self.__dict__.pop(name, None)
+        self._check_importances(X)
+        constant = self._constant(y)
+        if constant is not None:
+            self.constant_ = constant
+            doubt(f"y is {short(constant.tolist())} in every row: that is what is predicted, and nothing is searched")
+            if self.importances:
+                self.feature_importances_ = np.zeros(self.n_features_in_)
             return self
         weights = None if sample_weight is None else self._weights(sample_weight, X, y_val)
         own = X_val is not None
@@ -133,11 +146,18 @@ class PopulationEstimator(BaseEstimator):
             self._fitted(ended.results, y, begun)
             raise
         self._fitted(results, y, begun)
+        if self.importances and not results.cut_short:
+            self.feature_importances_ = importances_of(results, self.predictor_, column_names(X))
         return self
 
-    def _is_constant(self, y: np.ndarray) -> bool:
-        """True if the targets leave nothing to search, and what is predicted is known."""
-        return False
+    def _check_importances(self, X: Any) -> None:
+        """Raise ValueError for rows whose columns cannot be permuted."""
+        if self.importances and not hasattr(as_frame(X), "columns") and np.ndim(X) != 2:
+            raise ValueError(f"importances=True: X has {np.ndim(X)} axes; give rows and columns, or leave it out")
+
+    def _constant(self, y: np.ndarray) -> np.ndarray | None:
+        """What is predicted of targets that leave nothing to search; None for all others."""
+        return None
 
     def _fitted(self, results: Results, y: np.ndarray, begun: float) -> None:
         """Take the results of a search that began at a time. Raises ValueError if there is no winner."""
@@ -156,13 +176,6 @@ class PopulationEstimator(BaseEstimator):
         self.best_index_, self.best_params_, _ = results.best
         self.cv_results_ = cv_results(results, time.perf_counter() - begun)
         self.best_score_ = self.cv_results_["mean_test_score"][self.best_index_]
-        if self.importances:
-            self.feature_importances_ = importances_of(results, self.predictor_, self._names())
-
-    def _names(self) -> list[str]:
-        """The names of the columns of X, or their places."""
-        names = getattr(self, "feature_names_in_", range(self.n_features_in_))
-        return [str(name) for name in names]
 
     def _rule(self, usual: Rule) -> Rule:
         """The rule, by default the `usual` one with `rank` as its metric; "auc" means that of the validation rows."""
@@ -309,8 +322,9 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
             trial that was not trained to the end.
         n_features_in_, feature_names_in_: number and names of the columns of the rows.
         feature_importances_: with `importances`, (columns,): by how much the metric that ranks becomes worse for the
-            rows that rank, predicted by models that did not train on them, where a column's cells are permuted; below 0
-            if it becomes better. Of two columns that say the same both may seem worthless.
+            rows that rank, at most 2,000 of them, predicted by models that did not train on them, where a column's
+            cells are permuted; below 0 if it becomes better. Of two columns that say the same both may seem worthless.
+            Not there if `minutes` or an interrupt ended the search.
 
     >>> from sklearn.datasets import load_wine
     >>> x, y = load_wine(return_X_y=True)
@@ -356,16 +370,10 @@ class PopulationRegressor(RegressorMixin, PopulationEstimator):
             return np.repeat(self.constant_[None], len(rows), 0)
         return np.asarray(self.predictor_.predict(rows))
 
-    def _is_constant(self, y: np.ndarray) -> bool:
-        """Take y as what is predicted if it is the same in all rows."""
-        self.__dict__.pop("constant_", None)
-        if not np.isfinite(y).all() or (y != y[0]).any():
-            return False
-        self.constant_ = np.asarray(y[0], float)
-        if self.importances:
-            self.feature_importances_ = np.zeros(self.n_features_in_)
-        doubt(f"y is {short(y[0].tolist())} in every row: that is what is predicted, and nothing is searched")
-        return True
+    def _constant(self, y: np.ndarray) -> np.ndarray | None:
+        """The value of targets (rows,), or (outputs,) of several, that are the same in all rows."""
+        known = y.dtype.kind in "biuf" and bool(np.isfinite(y).all())
+        return np.asarray(y[0], float) if known and not (y != y[0]).any() else None
 
 
 def check_labels(y: Any) -> None:
@@ -395,15 +403,16 @@ def as_labels(classes: Sequence[Any], dtype: np.dtype[Any]) -> np.ndarray:
     return made if made.tolist() == own.tolist() else own
 
 
-def importances_of(results: Results, predictor: Predictor, names: Sequence[str]) -> np.ndarray:
-    """By how much the metric becomes worse where the cells of each column are permuted (columns,); 0 of an empty one.
+def column_names(X: Any) -> list[str]:
+    """The names of the columns of a frame, or the places of those of an array."""
+    names = getattr(as_frame(X), "columns", None)
+    return [str(name) for name in (range(np.shape(X)[1]) if names is None else names)]
 
-    Raises ValueError for rows that are no table.
-    """
-    found = rises(results.task, predictor, results.metric, least=1)
-    if not found:
-        raise ValueError("importances=True: the rows are no table (rows, columns), or too wide; leave it out")
-    return np.array([found.get(name, 0.0) for name in names])
+
+def importances_of(results: Results, predictor: Predictor, names: Sequence[str]) -> np.ndarray:
+    """By how much the metric becomes worse where a column's cells are permuted (columns,); 0 of an empty one."""
+    found = rises(results.task, predictor, results.metric, least=1, cells=None)
+    return np.array([found.pop(name, 0.0) for name in names])
 
 
 def cv_results(results: Results, seconds: float) -> dict[str, Any]:

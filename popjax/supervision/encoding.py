@@ -9,9 +9,10 @@ import numpy as np
 from popjax.core.doubt import doubt
 from popjax.core.text import plural, short
 from popjax.data.columns import MEDIAN, Levels, is_missing, place, recoded, some
-from popjax.data.dates import Dates, days_of, days_of_times, parts, raw_columns
+from popjax.data.dates import Dates, days_of, days_of_times, part_names, parts, raw_columns
 from popjax.data.frames import as_frame, dated, feature_cells, float_cells, numeric, series_of, times_of
 from popjax.data.inputs import Inputs
+from popjax.space.values import absent
 
 FEW = 3  # texts that a warning names
 
@@ -76,7 +77,7 @@ def encoded_cells(recipe: Coded, cells: Sequence[np.ndarray], first: int = 0) ->
 
 
 def days_in(name: str, cells: np.ndarray, first: int) -> np.ndarray:
-    """Days since 1970 (rows,) of the cells of a date: days already, datetime64, texts or Python's dates.
+    """Days since 1970 (rows,) of the cells of a date: datetime64, texts or Python's dates.
 
     Raises ValueError for a cell that is no date.
     """
@@ -84,12 +85,12 @@ def days_in(name: str, cells: np.ndarray, first: int) -> np.ndarray:
         return days_of_times(cells)
     if cells.dtype.kind == "f" and np.isnan(cells).all():
         return cells
-    return days_of(name, cells, absent, first)
+    return days_of(name, cells, no_date, first)
 
 
-def absent(cell: Any) -> bool:
-    """True for a missing cell."""
-    return cell is None or cell != cell or (isinstance(cell, str) and is_missing(cell))
+def no_date(cell: Any) -> bool:
+    """True for a missing cell, also one of pandas: NaT and NA."""
+    return absent(cell) or (is_missing(cell) if isinstance(cell, str) else str(cell) in ("NaT", "<NA>"))
 
 
 def unseen(name: str, levels: Sequence[str], cells: np.ndarray) -> str:
@@ -183,7 +184,8 @@ def filled(recipe: Coded, x: np.ndarray, fill: np.ndarray | None, first: int = 0
     """
     if x.dtype.kind != "f":
         return x
-    names = recipe.columns if x.shape[1:] == (len(recipe.columns),) else ()
+    source = {part: date for date in recipe.dates for part in part_names(date)}
+    names = [source.get(name, name) for name in recipe.columns] if x.shape[1:] == (len(recipe.columns),) else ()
     if np.isinf(x).any():
         raise ValueError(f"a cell is infinite, {place(np.isinf(x), names, first)}; give a finite number")
     lost = np.isnan(x)

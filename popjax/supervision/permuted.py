@@ -17,7 +17,9 @@ CELLS = 100_000  # rows x columns x REPEATS
 REPEATS = 3
 
 
-def rises(task: Supervised, predictor: Predictor, metric: Metric, least: int = LEAST) -> dict[str, float]:
+def rises(
+    task: Supervised, predictor: Predictor, metric: Metric, least: int = LEAST, cells: int | None = CELLS
+) -> dict[str, float]:
     """Column -> by how much the metric gets worse where the column's cells are permuted, the greatest first.
 
     Permutation importance (Breiman 2001, "Random Forests") on validation rows, of each fold by the models that did not
@@ -29,12 +31,14 @@ def rises(task: Supervised, predictor: Predictor, metric: Metric, least: int = L
         task: the task, with the folds of the predictor.
         predictor: of one trial, or of an ensemble.
         metric: the one that ranks; the loss in the place of one that predictions do not tell.
+        cells: rows x columns x repeats that are predicted at most; None if the time does not matter.
     """
     dataset = task.dataset
     if not own_table(dataset) or task.problem.options.loss is not None:
         return {}
     places = places_of(dataset)
-    rows = min(MOST, CELLS // (REPEATS * len(places)), task.split.validation.size)
+    room = MOST if cells is None else cells // (REPEATS * len(places))
+    rows = min(MOST, room, task.split.validation.size)
     if rows < least:
         return {}
     each, rng = -(-rows // len(task.split.validation)), np.random.default_rng(0)

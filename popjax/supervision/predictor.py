@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from popjax.core.programs_on_disk import keep_programs
 from popjax.core.text import hparams_text, lookup, plural
 from popjax.core.trees import abstract, from_host, unnamed
 from popjax.data.inputs import Inputs, entries, mapped, taken
@@ -238,6 +239,7 @@ class Predictor:
     @functools.cached_property
     def _stacks(self) -> dict[int, Stack]:
         """Trial -> the stacked models of all trials with its program."""
+        keep_programs()
         alike: dict[str, list[Trained]] = {}
         for one in self.trained:
             alike.setdefault(one.program, []).append(one)

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from popjax.core.programs_on_disk import keep_programs
 from popjax.data.inputs import Inputs, entries, mapped, taken
 from popjax.supervision.trained import Trained
 
@@ -42,7 +41,6 @@ class Stack(NamedTuple):
     @classmethod
     def of(cls, program: str, trained: Sequence[Trained], folds: int, width: int, model: Callable[..., Any]) -> "Stack":
         """The stack of trials with one program; `model`: (arrays, values, fold, x) -> outputs (rows, ...)."""
-        keep_programs()
         members = trained[0].members
         arrays = {name: np.concatenate([one.arrays[name] for one in trained]) for name in trained[0].arrays}
         values = {name: np.repeat([one.values[name] for one in trained], members) for name in trained[0].values}

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from popjax.core.text import cut
 from popjax.pages.axes import Axis
-from popjax.pages.drawing import GREY, WINNER, cut, layout, ruled, shown, templated
+from popjax.pages.drawing import GREY, WINNER, layout, ruled, shown, templated
 from popjax.pages.figures.figure import Drawing, Figure, varied
 from popjax.pages.framing import thinned
 from popjax.pages.markup import section
@@ -119,6 +120,7 @@ def epoch_lines(axis: Axis, followed: dict[int, dict[str, np.ndarray]], trials: 
             "type": "scatter",
             "mode": "lines",
             "name": name,
+            "meta": rows,
             "line": {"shape": "hv", **line},
             "x": [x for column in columns for x in [*range(1, len(column) + 1), None]],
             "y": [None if np.isnan(unit) else round(unit, 4) for unit in flat.tolist()],

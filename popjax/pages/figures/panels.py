@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from popjax.core.text import plural
+from popjax.core.text import cut, plural
 from popjax.pages.axes import Axis, Tick
 from popjax.pages.drawing import (
     DIVERGED,
@@ -15,7 +15,6 @@ from popjax.pages.drawing import (
     POINT,
     WINNER,
     axis_for,
-    cut,
     layout,
     round_color,
     rounded,
