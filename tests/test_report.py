@@ -1,5 +1,6 @@
 """The report, as a reader meets it: real pages in a real browser; and the command that draws them, without JAX."""
 
+import csv
 import dataclasses
 import itertools
 import json
@@ -63,8 +64,9 @@ def made(trials=40, space=SPACE, epochs=6, folds=1, repeats=1, mode="max", diver
 
 
 def traces(page, figure):
-    """Name -> heights of what plotly drew in a figure."""
-    return page.evaluate("id => document.getElementById(id).data.map(t => [t.name, t.x, t.y])", figure)
+    """Name -> heights of what plotly drew in a figure, but for the trial in hand."""
+    shown = "id => document.getElementById(id).data.filter(t => t.name !== 'in hand').map(t => [t.name, t.x, t.y])"
+    return page.evaluate(shown, figure)
 
 
 def subpaths(page, figure, at):
@@ -108,7 +110,7 @@ def test_a_curve_names_its_trial_under_the_pointer(opened):
     results = made(diverged=0)
     page = opened(results)
     spot = """() => {
-        const box = document.getElementById('curves'), layout = box._fullLayout, winner = box.data.at(-1);
+        const box = document.getElementById('curves'), layout = box._fullLayout, winner = box.data.at(-2);
         const at = box.getBoundingClientRect();
         return [at.left + layout.xaxis._offset + layout.xaxis.d2p(6),
                 at.top + layout.yaxis._offset + layout.yaxis.d2p(winner.y[5])];
@@ -217,9 +219,14 @@ def test_at_night_the_page_is_dark(opened):
 
 
 def test_a_table_that_scrolls_says_so(opened):
-    said = "getComputedStyle(document.querySelector('.selected + .scroll'), '::before').content"
-    assert opened(made(), 1280).evaluate(said) == "none"
-    assert "scroll sideways" in opened(made(), 400).evaluate(said)
+    said = "getComputedStyle(document.querySelector('.scroll'), '::before').content"
+    results = made()
+    results.summary["confusion"] = np.eye(12, dtype=int).tolist()
+    results.run["data"] = {"columns": ["age"], "classes": [f"class {at}" for at in range(12)], "inputs": [1]}
+    results.summary["rows"] = {"train": 1000, "validate": 120, "test": 12}
+    assert opened(results, 1280).evaluate(said) == "none"
+    page = opened(results, 400)
+    assert "scroll sideways" in page.evaluate(said.replace("'.scroll'", "'.scroll.wide'"))
 
 
 def test_the_data_and_what_the_winner_makes_of_it(opened):
@@ -400,8 +407,8 @@ def brush(page, axis, start, end):
 
 def selected(page):
     """The sentence of the selection, and the trials in its table."""
-    rows = page.locator(".selected + .scroll tbody tr td:nth-child(2)").all_text_contents()
-    return page.inner_text(".selected"), [int(row) for row in rows]
+    rows = page.locator("#trials tr[data-trial] td:nth-child(2)").all_text_contents()
+    return page.inner_text("p.selected"), [int(row) for row in rows][:10]
 
 
 def test_brushes_select_exactly_the_trials_between_their_ends(opened):
@@ -741,16 +748,18 @@ def test_the_ten_best_with_all_hyperparameters(opened):
     parameters = np.where(np.arange(300) == second, 10, 999)
     results = made(**setting, rule=pj.one_se, costs={"parameters": parameters})
     page = opened(results)
-    rows = [row.split("\t") for row in page.locator(".selected + .scroll tbody tr").all_inner_texts()]
+    rows = [row.split("\t") for row in page.locator("#trials tr[data-trial]").all_inner_texts()[:10]]
     assert [int(row[1]) for row in rows] == results.order[:10].tolist()
     assert [int(row[0]) for row in rows] == list(range(1, 11))
-    assert page.locator("tr.winner td:nth-child(2)").all_inner_texts() == [str(second)]
+    assert page.locator("#trials tr.winner td:nth-child(2)").all_inner_texts() == [str(second)]
     first = results.hparams(int(results.order[0]))
     assert rows[0][4:6] == [str(first["hidden"]), first["activation"]]
     assert "The same in all: width 7." in page.inner_text("main")
     error = results.errors["val_accuracy"][results.order[0]]
-    assert rows[0][7:] == ["6", "999"]
-    assert rows[0][6] == f"{results.values['val_accuracy'][results.order[0]]:.4f} ± {headline.metric_text(error)}"
+    assert rows[0][-3:] == ["999", "6", "complete"]
+    value, beside = rows[0][6].split(" ± ")
+    assert float(value) == pytest.approx(results.values["val_accuracy"][results.order[0]], rel=1e-4)
+    assert float(beside) == pytest.approx(error, rel=1e-2)
     assert results.best.trial == second
     head = page.inner_text(".cards")
     assert f"the smallest model within one standard error of trial {results.order[0]}" in head
@@ -773,7 +782,7 @@ def test_hostile_texts_show_as_text_and_run_nothing(opened):
     assert page.inner_text("h1") == page.title()
     assert page.locator("main img, main b b, main a[href^=javascript], main i:not(.keys i):not(.track i)").count() == 0
     said = page.inner_text("main")
-    assert HOSTILE in page.locator(".selected + .scroll td").all_inner_texts()
+    assert HOSTILE in page.locator("#trials td").all_inner_texts()
     assert f"Before round 1: {HOSTILE}" in said
     assert f"--dataset '{HOSTILE[:8]}" in said
     assert page.locator("#curves .ytitle").text_content() == metric
@@ -824,7 +833,126 @@ def test_many_trials_are_thinned_and_the_page_says_so(opened):
     results = made(trials=512, epochs=20, space=SPACE.replace(decay=uniform(0, 0.2), batch_size=integers(16, 128)))
     loss = results.members["val_loss"]
     results.members.update(val_mse=2 * loss, val_r2=1 - loss)  # as many as a regression has
-    assert len(report.page(results).encode()) < 1.8e6
+    assert len(report.page(results).encode()) < 2e6, "the table of all trials and their curves take a tenth"
+
+
+def until(page, true):
+    """Wait for something to be true; the page's policy lets no text be run by `wait_for_function`."""
+    for _ in range(100):
+        if page.evaluate(true):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(true)
+
+
+def held(page):
+    """The trial in hand in each place: the card, the address, the table's row, and the figures that light one."""
+    lit = page.evaluate(
+        """() => [...document.querySelectorAll('.figure')].filter(box => box.data?.at(-1).name === 'in hand'
+            && box.data.at(-1).x.length).map(box => [box.id, box.data.at(-1).x, box.data.at(-1).y])"""
+    )
+    card = page.locator("#card")
+    row = page.locator("#trials tr[aria-selected=true] td:nth-child(2)").all_text_contents()
+    text = card.inner_text() if card.is_visible() else ""
+    return text, page.url.partition("#")[2], row, {name: (x, y) for name, x, y in lit}
+
+
+def test_a_trial_in_hand_is_lit_in_all_figures(opened):
+    """Picked in the table, in a panel, among the curves and on the parallel lines; Escape puts it back."""
+    results = made(trials=60)
+    page = opened(results)
+    third = int(results.order[2])
+    page.locator(f"#trials tr[data-trial='{third}']").click()
+    until(page, "document.getElementById('curves').data.at(-1).x.length > 0")
+    page.wait_for_timeout(500)
+    text, address, row, lit = held(page)
+    assert text.splitlines()[1] == f"trial {third}, rank 3 of {len(results.order)}"
+    assert "trained to the end" in text
+    assert (address, row) == (f"trial={third}", [str(third)])
+    assert lit["curves"][1] == pytest.approx(results.curves["val_accuracy"][third].tolist(), rel=1e-4)
+    assert {name for name in lit if name.startswith("panel")} == {f"panel-{at}" for at in range(4)}
+    for name, value in results.hparams(third).items():
+        assert name in text
+        assert (f"{value:.4g}" if isinstance(value, float) else str(value)) in text
+    assert lit["panel-1"][1] == pytest.approx([results.values["val_accuracy"][third]], rel=1e-4)
+    page.keyboard.press("Escape")
+    until(page, "document.getElementById('curves').data.at(-1).x.length === 0")
+    assert held(page)[:3] == ("", "", [])
+    point = """() => {
+        const box = document.getElementById('panel-0'), {xaxis, yaxis} = box._fullLayout, star = box.data.at(-2);
+        const at = box.getBoundingClientRect();
+        return [at.left + xaxis._offset + xaxis.d2p(star.x[0]), at.top + yaxis._offset + yaxis.d2p(star.y[0])];
+    }"""
+    page.locator("#panel-0").scroll_into_view_if_needed()
+    page.mouse.move(*page.evaluate(point))
+    page.wait_for_selector("#panel-0 .hoverlayer .hovertext")
+    page.mouse.click(*page.evaluate(point))
+    until(page, "location.hash !== ''")
+    assert held(page)[1] == f"trial={results.best.trial}"
+    assert f"trial {results.best.trial}, rank 1, the winner" in held(page)[0]
+    page.locator("#card button").click()
+    assert held(page)[1] == ""
+    lines = page.locator("#parallel svg")
+    lines.scroll_into_view_if_needed()
+    across, upwards = page.evaluate("""() => {
+        const axes = PAGE.parallel.axes, box = document.querySelector('#parallel svg').getBoundingClientRect();
+        const trial = PAGE.parallel.winner, place = (at) => 46 + (at * (box.width - 150)) / (axes.length - 1);
+        const level = (at) => 44 + 330 - axes[at].units[trial] * 330;
+        return [box.left + (place(0) + place(1)) / 2, box.top + (level(0) + level(1)) / 2];
+    }""")
+    page.mouse.click(across, upwards)
+    assert held(page)[1].startswith("trial=")
+
+
+def test_an_address_with_a_trial_opens_it_and_one_without_such_a_trial_nothing(opened):
+    results = made(trials=20)
+    page = opened(results)
+    lost = int(np.flatnonzero(results.diverged)[0])
+    page.evaluate("trial => { location.hash = `#trial=${trial}`; }", lost)
+    page.wait_for_selector("#card:not([hidden])")
+    text = page.locator("#card").inner_text()
+    assert "diverged in epoch " in text
+    assert "not finite" in text
+    page.evaluate("location.hash = '#trial=20'")
+    page.evaluate("location.hash = '#trial=<b>'")
+    assert f"trial {lost}" in page.locator("#card").inner_text()
+    address = page.url.partition("#")[0] + "#trial=3"
+    page.goto("about:blank")
+    page.goto(address)
+    page.wait_for_selector("#card:not([hidden])")
+    assert page.locator("#card h3").inner_text().startswith("trial 3")
+
+
+def test_the_table_is_sorted_filtered_downloaded_and_walked_by_keys(opened, tmp_path):
+    """By any column, both ways, what is absent last; the file has what is shown, in its order."""
+    results = made(trials=200)
+    page = opened(results)
+    shown = lambda: [int(cell) for cell in page.locator("#trials tr[data-trial] td:nth-child(2)").all_text_contents()]
+    rates = results.points["learning_rate"]
+    page.get_by_role("button", name="learning_rate").click()
+    assert shown()[:5] == np.argsort(rates, kind="stable")[:5].tolist()
+    assert page.locator("#trials th[aria-sort=ascending]").inner_text().startswith("learning_rate")
+    page.get_by_role("button", name="learning_rate").click()
+    assert shown()[:5] == np.argsort(-rates, kind="stable")[:5].tolist()
+    page.get_by_role("button", name="val_accuracy", exact=True).click()
+    assert not results.diverged[shown()[0]]
+    page.select_option("#status", "diverged")
+    lost = int(results.diverged.sum())
+    assert page.inner_text("#kept") == f"{lost} of 200 trials"
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    download.value.save_as(tmp_path / "trials.csv")
+    rows = list(csv.DictReader((tmp_path / "trials.csv").read_text(encoding="utf-8").splitlines()))
+    assert {row["status"] for row in rows} == {"diverged"}
+    assert sorted(int(row["trial"]) for row in rows) == np.flatnonzero(results.diverged).tolist()
+    page.select_option("#status", "")
+    page.get_by_role("button", name="rank").click()
+    page.locator("#trials tr[tabindex='0']").focus()
+    for _ in range(150):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert page.url.endswith(f"#trial={results.order[150]}"), "also of rows that were not there yet"
+    assert page.locator("#trials tr[data-trial]").count() < 60, "only the rows in sight are made"
 
 
 def test_all_diverged_is_told_with_the_rates_to_try(opened):
@@ -1025,6 +1153,9 @@ def test_runs_that_cannot_be_compared_are_refused_in_one_line(saved, refused_in_
     refused_in_one_line("report", "run", "lost", says=["lost: it has no winner; leave it out"])
     refused_in_one_line("report", "run", "./run", says=["'run' is named twice; name each run once"])
     refused_in_one_line("report", says=["name the directory of a run"])
+    (saved.parent / "notes.md").write_text("mine")
+    refused_in_one_line("report", "run", "--out", "notes.md", says=["'notes.md' is there, and is no page"])
+    refused_in_one_line("report", "run", "--out", "nowhere/page.html", says=["No such file"])
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from popjax.core.text import short, tell
 from popjax.pages.axes import Axis
 from popjax.pages.boxes import ids_of
 from popjax.pages.drawing import shown
-from popjax.pages.figures import curves, descent, panels, parallel
+from popjax.pages.figures import curves, descent, panels, parallel, trials
 from popjax.pages.figures.figure import Figure
 from popjax.pages.markup import section
 from popjax.store.results import Results
 
-PROVEN = [each.FIGURE.data for each in (curves, panels, parallel, descent)]  # give what report.js knows by name
+PROVEN = [each.FIGURE.data for each in (curves, panels, parallel, descent, trials)]  # give what report.js knows by name
 RESERVED = ("figures", "metric", "errors", "switch")  # ids of the page itself
 
 

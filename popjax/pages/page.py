@@ -72,7 +72,7 @@ def document(title: str, body: str, figures: Mapping[str, Any]) -> str:
     """A page as HTML with all scripts, styles and data that it needs."""
     from popjax.pages.drawing import shown
 
-    scripts = [asset("plotly/plotly-basic.min.js"), asset("parallel.js"), asset("report.js")]
+    scripts = [asset("plotly/plotly-basic.min.js"), asset("parallel.js"), asset("trials.js"), asset("report.js")]
     policy = (
         f"default-src 'none'; script-src {' '.join(map(script_policy, scripts))}; style-src 'unsafe-inline'; "
         "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"

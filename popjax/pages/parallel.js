@@ -1,7 +1,8 @@
 "use strict";
 // Parallel coordinates on a canvas: plotly's own need WebGL, which many remote desktops lack.
 
-function parallelCoordinates(box, data, colors) {
+// `on.select(trials)` is told which trials the brushes choose, null for all, and `on.pick(trial)` which line was clicked
+function parallelCoordinates(box, data, colors, on) {
   const axes = data.axes, count = axes[0].units.length, width = Math.max(box.clientWidth, 126 * axes.length);
   const top = 44, height = 330, bottom = top + height, lost = bottom + 26, total = lost + 16;
   const place = (axis) => 46 + (axis * (width - 150)) / Math.max(axes.length - 1, 1);
@@ -12,6 +13,7 @@ function parallelCoordinates(box, data, colors) {
   const brushes = axes.map(() => null);
   const canvas = box.querySelector("canvas"), svg = box.querySelector("svg");
   const pen = canvas.getContext("2d"), sharp = window.devicePixelRatio || 1;
+  let held = null, told = null;
 
   function element(name, attributes, text) {
     const made = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -35,10 +37,10 @@ function parallelCoordinates(box, data, colors) {
     });
   }
 
-  function line(trial, faded) {
-    pen.strokeStyle = faded ? colors.faded : color(trial);
-    pen.globalAlpha = faded ? 0.35 : trial === data.winner ? 1 : count > 1500 ? 0.35 : 0.6;
-    pen.lineWidth = trial === data.winner ? 2.5 : 1;
+  function line(trial, faded, variable, thick) {
+    pen.strokeStyle = variable ? getComputedStyle(box).getPropertyValue(variable) : faded ? colors.faded : color(trial);
+    pen.globalAlpha = variable ? 1 : faded ? 0.35 : trial === data.winner ? 1 : count > 1500 ? 0.35 : 0.6;
+    pen.lineWidth = thick ?? (trial === data.winner ? 2.5 : 1);
     pen.beginPath();
     axes.forEach((axis, at) => {
       if (gap(at, trial)) return;
@@ -55,24 +57,36 @@ function parallelCoordinates(box, data, colors) {
     if (stay.size < count) drawing.forEach((trial) => stay.has(trial) || line(trial, true));
     drawing.forEach((trial) => stay.has(trial) && line(trial, false));
     if (stay.has(data.winner)) line(data.winner, false);
+    if (held !== null) {
+      line(held, false, "--paper", 7);
+      line(held, false, "--ink", 3.5);
+    }
     tell(stay);
   }
 
   function tell(stay) {
-    const number = (value) => value.toLocaleString("en-US");
-    const hint = brushes.some((brush) => brush) ? "" : ": drag along an axis to select";
+    const number = (value) => value.toLocaleString("en-US"), free = !brushes.some((brush) => brush);
+    const hint = free ? ": drag along an axis to select" : "";
     box.parentNode.querySelector(".selected").textContent = `${number(stay.size)} of ${number(count)} trials selected${hint}`;
-    const rest = drawing.filter((trial) => stay.has(trial)).reverse().slice(0, 10);
-    box.parentNode.querySelector("tbody").replaceChildren(...rest.map((trial) => {
-      const row = document.createElement("tr");
-      const beside = (columns) => columns.map((column) => column[trial]);
-      const labels = axes.map((axis) => axis.labels[trial]);
-      const place = rank.has(trial) ? rank.get(trial) + 1 : "–";
-      const cells = [place, trial, ...beside(data.before), ...labels, ...beside(data.after)];
-      cells.forEach((text) => (row.insertCell().textContent = text));
-      row.classList.toggle("winner", trial === data.winner);
-      return row;
-    }));
+    const now = free ? "all" : [...stay].join();
+    if (now !== (told ?? "all")) on.select(free ? null : stay);
+    told = now;
+  }
+
+  // the line nearest to a place between two axes, within 8 pixels
+  function nearest(x, y) {
+    const right = axes.findIndex((_, at) => place(at) > x);
+    if (right < 1) return null;
+    const share = (x - place(right - 1)) / (place(right) - place(right - 1));
+    let found = null, least = 8;
+    for (let at = drawing.length - 1; at >= 0; at -= 1) {
+      const trial = drawing[at];
+      if (gap(right - 1, trial) || gap(right, trial) || !chosen(trial)) continue;
+      const from = level(axes[right - 1].units[trial]), to = level(axes[right].units[trial]);
+      const far = Math.abs(from + share * (to - from) - y);
+      if (far < least) [found, least] = [trial, far];
+    }
+    return found;
   }
 
   function brushable(at) {
@@ -107,6 +121,11 @@ function parallelCoordinates(box, data, colors) {
   Object.assign(canvas, { width: width * sharp, height: total * sharp });
   for (const layer of [canvas, svg]) Object.assign(layer.style, { width: `${width}px`, height: `${total}px` });
   svg.replaceChildren();
+  svg.onclick = (event) => {
+    const { left, top: above } = svg.getBoundingClientRect();
+    const trial = event.target.classList.contains("hit") ? null : nearest(event.clientX - left, event.clientY - above);
+    if (trial !== null) on.pick(trial);
+  };
   axes.forEach((axis, at) => {
     const name = axis.name.length > 15 ? axis.name.slice(0, 14) + "…" : axis.name;
     element("text", { class: "name", x: place(at) - 4, y: 18 }, name).appendChild(element("title", {}, axis.name));
@@ -120,4 +139,5 @@ function parallelCoordinates(box, data, colors) {
     brushable(at);
   });
   draw();
+  return { hold: (trial) => { held = trial; requestAnimationFrame(draw); } };
 }

@@ -21,7 +21,86 @@ function painted(value) {
 }
 
 function draw(name, traces, layout) {
-  return Plotly.react(box(name), painted(traces), painted(layout), CONFIG);
+  const figure = box(name), lit = painted({ ...LIT, ...litIn(name, traces) });
+  Plotly.react(figure, [...painted(traces), ...(PAGE.trials ? [lit] : [])], painted(layout), CONFIG);
+  for (const button of figure.querySelectorAll(".modebar-btn")) button.tabIndex = -1;
+  if (PAGE.trials && !DRAWN.has(name)) {
+    figure.on("plotly_click", ({ points }) => {
+      const trial = points.map((point) => trialOf(name, point)).find((one) => one !== null);
+      if (trial !== undefined) hold(trial);
+    });
+  }
+  DRAWN.set(name, traces);
+}
+
+// the trial in hand: on a card, in the address, and lit in all figures by one more trace of each
+
+const LIT = {
+  type: "scatter", mode: "lines+markers", name: "in hand", showlegend: false, hoverinfo: "skip", connectgaps: false,
+  line: { color: "#1b1f24", width: 3 }, marker: { color: "#1b1f24", size: 7, line: { color: "#ffffff", width: 1.5 } },
+};
+const DRAWN = new Map(); // figure -> its traces
+let held = null, rows = null, lines = null;
+
+// the trial of a point of a figure; null for a point of none
+function trialOf(name, { data, customdata, text, pointNumber }) {
+  if (name === "curves") return text === undefined ? null : Number(text);
+  if (/^(panel|front)(-|$)/.test(name)) return customdata ? customdata[0] : null;
+  if (name === "tree") return Number(/^trial (\d+)/.exec(text)?.[1] ?? NaN) || null;
+  if (name.startsWith("history-") && data.meta) return data.meta[data.x.slice(0, pointNumber).filter((x) => x === null).length];
+  return null;
+}
+
+// the places of the trial in hand in a figure
+function litIn(name, traces) {
+  const none = { x: [], y: [] };
+  if (held === null) return none;
+  if (name === "curves") {
+    const metric = PAGE.curves.metrics[box("metric").value], epochs = PAGE.curves.epochs;
+    const at = PAGE.curves.traces.findIndex((trace) => trace.trials?.includes(held) && !trace.at);
+    let heights = null;
+    if (at >= 0) heights = metric.heights[at].slice(PAGE.curves.traces[at].trials.indexOf(held) * (epochs + 1)).slice(0, epochs);
+    else if (metric === PAGE.curves.metrics[0] && PAGE.trials.curves) heights = PAGE.trials.curves.slice(held * epochs, (held + 1) * epochs);
+    return heights ? { x: heights.map((_, epoch) => epoch + 1), y: heights.map((value) => shown(metric, value)) } : none;
+  }
+  for (const trace of traces) {
+    const at = /^(panel|front)(-|$)/.test(name) ? trace.customdata?.findIndex(([trial]) => trial === held) ?? -1 : -1;
+    if (at >= 0) return { x: [trace.x[at]], y: [trace.y[at]], yaxis: trace.yaxis ?? "y" };
+    const ends = trace.x?.map((x, place) => (x === null ? place : -1)).filter((place) => place >= 0);
+    const piece = name.startsWith("history-") ? trace.meta?.indexOf(held) ?? -1 : -1;
+    if (piece >= 0) return { x: trace.x.slice(piece ? ends[piece - 1] + 1 : 0, ends[piece]), y: trace.y.slice(piece ? ends[piece - 1] + 1 : 0, ends[piece]) };
+    if (name === "tree") {
+      const mine = trace.text.map((text) => text.startsWith(`trial ${held},`));
+      return { x: trace.x.filter((_, place) => mine[place]), y: trace.y.filter((_, place) => mine[place]) };
+    }
+  }
+  return none;
+}
+
+// those in sight first, one at a time, so that the card is there at once
+async function relight() {
+  const mine = held, sight = (name) => Math.abs(box(name).getBoundingClientRect().top - window.innerHeight / 3);
+  for (const name of [...DRAWN.keys()].sort((a, b) => sight(a) - sight(b))) {
+    await new Promise((next) => setTimeout(next));
+    if (mine !== held) return;
+    const { x, y, yaxis = "y" } = litIn(name, DRAWN.get(name)), last = box(name).data.length - 1;
+    Plotly.restyle(box(name), { x: [x], y: [y], yaxis: [yaxis] }, [last]);
+  }
+}
+
+function hold(trial) {
+  if (trial === held) return;
+  held = trial;
+  trialCard(PAGE.trials, trial, () => hold(null));
+  rows.hold(trial);
+  lines?.hold(trial);
+  history.replaceState(null, "", trial === null ? location.href.split("#")[0] : `#trial=${trial}`);
+  relight();
+}
+
+function heldInAddress() {
+  const trial = Number(/^#trial=(\d+)$/.exec(location.hash)?.[1] ?? NaN);
+  if (Number.isInteger(trial) && trial < PAGE.trials.status.length) hold(trial);
 }
 
 // a share of 1 may be shown as what is left of it, in decades
@@ -69,7 +148,9 @@ function chosen() {
 }
 
 function parallel() {
-  parallelCoordinates(box("parallel"), PAGE.parallel, { ...painted(PAGE.colors), dark: DARK.matches });
+  const on = { pick: hold, select: (trials) => rows?.select(trials) };
+  lines = parallelCoordinates(box("parallel"), PAGE.parallel, { ...painted(PAGE.colors), dark: DARK.matches }, on);
+  if (held !== null) lines.hold(held);
 }
 
 // one figure at a time, so that the page can be read and scrolled before the last is drawn
@@ -105,4 +186,13 @@ for (const scroll of document.querySelectorAll(".scroll")) {
   const wide = () => scroll.classList.toggle("wide", scroll.scrollWidth > scroll.clientWidth + 1);
   new ResizeObserver(wide).observe(scroll);
 }
-drawAll([...MEASURED, ...OTHERS]);
+if (PAGE.trials) {
+  rows = trialTable(PAGE.trials, hold);
+  window.addEventListener("hashchange", heldInAddress);
+  window.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || held === null) return;
+    hold(null);
+    rows.focus();
+  });
+}
+drawAll([...MEASURED, ...OTHERS]).then(() => PAGE.trials && heldInAddress());

@@ -10,13 +10,12 @@ from popjax.pages.axes import Axis, decades, steps
 from popjax.pages.drawing import DIVERGED, WINNER, rounded, shown
 from popjax.pages.figures.figure import Figure, varied
 from popjax.pages.framing import errors, framed
-from popjax.pages.headline import value_text
-from popjax.pages.markup import legend, section, table
+from popjax.pages.markup import legend, section
 from popjax.store.results import Results
 
 
 def section_of(results: Results, axes: Sequence[Axis]) -> str:
-    """HTML section of the parallel coordinates and the ten best selected trials; empty without a winner."""
+    """HTML section of the parallel coordinates; empty without a winner."""
     differ = varied(axes)
     if results.best is None or not differ:
         return ""
@@ -27,37 +26,31 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
     caption += " Where a hyperparameter is inactive a line has a gap." if not all(a.everywhere for a in differ) else ""
     marks = [("", WINNER, "winner"), ("", "var(--strong)", "best"), ("", "var(--faint)", "worst")]
     marks += [("", DIVERGED, "diverged")] if results.diverged.any() else []
-    caption += " The table has the ten best of them, by rank; ties go to the lower validation loss."
+    caption += " The table below has those that are chosen."
     fixed = ", ".join(f"{shown(axis.name)} {shown(axis.label(0))}" for axis in axes if not axis.varied)
     caption += f" The same in all: {fixed}." if fixed else ""
-    head = ["rank", "trial", *(["round"] if results.rounds.max() else []), *(shown(axis.name) for axis in differ)]
-    head += [shown(results.metric), "epochs", *(["parameters"] if results.parameters is not None else [])]
     layers = '<canvas></canvas><svg role="img" aria-label="parallel coordinates"></svg>'
     box = f'<div class="figure" id="parallel">{layers}</div>'
-    body = f'{legend(marks)}{box}\n<p class="selected" aria-live="polite"></p>\n{table(head, [])}'
+    body = f'{legend(marks)}{box}\n<p class="selected" aria-live="polite"></p>'
     return section("All hyperparameters at once", caption, body)
 
 
 def parallel(results: Results, differ: Sequence[Axis]) -> dict[str, Any]:
-    """The axes, the metric's last, the trials best first, and the table's other columns."""
-    parameters = results.parameters
+    """The axes, the metric's last, and the trials best first."""
     return {
         "axes": [*map(hyperparameter, differ), metric(results)],
         "order": results.order.tolist(),
         "winner": results.best.trial if results.best else None,
-        "before": [(results.rounds + 1).tolist()] if results.rounds.max() else [],
-        "after": [results.epochs_run.tolist(), *([] if parameters is None else [[f"{n:,}" for n in parameters]])],
     }
 
 
 def hyperparameter(axis: Axis) -> dict[str, Any]:
-    """The axis of one hyperparameter: ticks, and the coordinate and label of each trial."""
+    """The axis of one hyperparameter: ticks, and the coordinate of each trial."""
     texts = [tick.value + (f" · {tick.window}" if tick.window else "") for tick in axis.ticks]
     return {
         "name": axis.name,
         "ticks": [[unit, printable(text)] for unit, text in zip(rounded(axis.places), texts, strict=True)],
         "units": rounded(axis.units, 4),
-        "labels": [printable(axis.label(trial)) for trial in range(len(axis.values))],
     }
 
 
@@ -78,7 +71,6 @@ def metric(results: Results) -> dict[str, Any]:
         "name": printable(results.metric),
         "ticks": [[(float(warp(tick)) - begin) / width, f"{tick:.4g}"] for tick in ticks],
         "units": rounded(units, 4),
-        "labels": [value_text(results, trial) if ok else "diverged" for trial, ok in enumerate(kept.tolist())],
     }
 
 
