@@ -96,6 +96,19 @@ def browser():
 
 
 @pytest.fixture
+def accessible():
+    """Fail for anything on a page that axe finds serious or critical."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    def check(page):
+        found = Axe().run(page).response["violations"]
+        grave = [rule for rule in found if rule["impact"] in ("serious", "critical")]
+        assert not grave, [(rule["id"], [node["html"][:120] for node in rule["nodes"][:3]]) for rule in grave]
+
+    return check
+
+
+@pytest.fixture
 def opened(browser, tmp_path):
     """Open the page of results; at the end nothing was asked of the network, and nothing was complained of."""
     from popjax.pages.page import write_report

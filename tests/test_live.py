@@ -764,10 +764,11 @@ def test_babysitting_by_the_page_is_in_the_log_and_replays(start, command, tmp_p
     assert "the same curve as in sat, bit for bit, over 7 epochs" in process.stdout
 
 
-def test_one_model_in_the_browser(start, tab):
-    """Train, set and go back by the buttons; its curve grows and shrinks."""
+def test_one_model_in_the_browser(start, tab, accessible):
+    """Train, set and go back by the buttons; its curve grows and shrinks; axe finds nothing serious."""
     run, _ = start("babysit", "--dataset", "wine", "--out", "sat", "--set", "hidden=20")
     there = tab(run.address)
+    accessible(there)
     assert there.is_hidden("#cloning")
     there.fill("#epochs", "6")
     there.click("#go")

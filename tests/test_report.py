@@ -923,6 +923,49 @@ def test_an_address_with_a_trial_opens_it_and_one_without_such_a_trial_nothing(o
     assert page.locator("#card h3").inner_text().startswith("trial 3")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pages_are_accessible(opened, accessible, browser, tmp_path, scheme, width):
+    """axe finds nothing serious on a report with a trial in hand, and a comparison; figures tell what they show."""
+    results = made(trials=60)
+    page = opened(results, width, scheme=scheme)
+    page.locator("#trials tr[data-trial]").nth(2).click()
+    accessible(page)
+    said = page.locator(".figure[role=group]").evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
+    assert f"the winner, trial {results.best.trial}" in said[0]
+    assert f"to {results.best.value:.4g} in val_accuracy" in said[0]
+    assert any(text.startswith("val_accuracy against learning_rate: of the ten best") for text in said)
+    assert page.locator(".modebar-btn[tabindex='0'], .modebar-btn:not([tabindex])").count() == 0
+    runs = {name: made(seed=seed, trials=20) for name, seed in (("one", 1), ("two", 2))}
+    beside = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    beside.goto(report.write_comparison(runs, tmp_path / "comparison.html").as_uri())
+    beside.wait_for_selector("body[data-drawn]", state="attached")
+    accessible(beside)
+    drawn = beside.evaluate("document.getElementById('updates').data.map(t => [t.line.dash, t.marker.symbol])")
+    assert len({tuple(one) for one in drawn}) == 2, "by more than colour"
+    beside.close()
+
+
+def test_axes_are_selected_on_by_keys(opened):
+    """What is selected moves, changes its lower end, and is freed, as by dragging."""
+    results = made(trials=120)
+    page = opened(results)
+    axis = page.locator("#parallel .hit").first
+    axis.focus()
+    rate = (np.log10(results.points["learning_rate"]) + 4) / 4
+    page.keyboard.press("ArrowUp")
+    assert selected(page)[0] == f"{int((rate >= 0.05).sum())} of 120 trials selected"
+    for _ in range(4):
+        page.keyboard.press("Shift+ArrowUp")
+    assert selected(page)[0] == f"{int((rate >= 0.25).sum())} of 120 trials selected"
+    page.keyboard.press("ArrowDown")
+    below = ((rate >= 0.2) & (rate <= 0.95)).sum()
+    assert selected(page)[0] == f"{int(below)} of 120 trials selected"
+    assert axis.get_attribute("aria-valuetext") == "20 to 95 percent of the axis"
+    page.keyboard.press("Delete")
+    assert selected(page)[0].startswith("120 of 120 trials")
+
+
 def test_the_table_is_sorted_filtered_downloaded_and_walked_by_keys(opened, tmp_path):
     """By any column, both ways, what is absent last; the file has what is shown, in its order."""
     results = made(trials=200)

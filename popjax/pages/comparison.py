@@ -17,6 +17,8 @@ from popjax.store.records import mean_member
 from popjax.store.results import Results
 
 COLORS = (WINNER, MIDDLE, "#009E73", "#E69F00", "#CC79A7", POINT, GREY)
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")  # a run's, beside its colour
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star")
 HEAD = ("the best together, on the test rows", "trials", "epochs", "updates", "seconds")
 MOMENTS = 500  # largest number of points of a line
 
@@ -147,14 +149,17 @@ def best_by_then(runs: Mapping[str, Results], name: str, key: str) -> dict[str, 
         share, best = thinned_columns(*reached(results))
         whole = figure_at(results.summary, key) or results.trained.sum()
         what = f"{templated(run)}: %{{y:.4g}} after %{{x:.3g}} {name}<extra></extra>"
-        line = {"mode": "lines+markers", "line": {"color": COLORS[at % len(COLORS)], "width": 2}, "marker": {"size": 4}}
+        stroke = {"color": COLORS[at % len(COLORS)], "width": 2, "dash": DASHES[at % len(DASHES)]}
+        marker = {"symbol": SYMBOLS[at % len(SYMBOLS)], "size": 7, "maxdisplayed": 12}
+        line = {"mode": "lines+markers", "line": stroke, "marker": marker}
         points = {"x": rounded(share * whole), "y": rounded(best), "name": shown(run), "hovertemplate": what}
         traces.append({"type": "scatter", **line, **points})
         heights.append(best)
     first, values = next(iter(runs.values())), np.concatenate(heights)
     height = axis_for(first.metric, *scope(first.metric, values, values, loss(first, first.metric)))
     axis = ruled(name, type="log", dtick="D2", tickformat="~s" if name == "updates" else "~g")
-    return {"traces": traces, "layout": layout(height=380, showlegend=True, xaxis=axis, yaxis=height)}
+    said = "; ".join(f"{run} reaches {results.best.value:.4g}" for run, results in runs.items() if results.best)
+    return {"traces": traces, "layout": layout(height=380, showlegend=True, xaxis=axis, yaxis=height), "alt": said}
 
 
 def how_searched(results: Results) -> dict[str, str]:

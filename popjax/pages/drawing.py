@@ -10,6 +10,7 @@ from popjax.core.text import printable
 
 # Okabe and Ito's colours, which most colour-blind people can tell apart
 INK, GREY, WINNER, MIDDLE, DIVERGED, POINT = "#1b1f24", "#8a929b", "#D55E00", "#0072B2", "#CC79A7", "#56B4E9"
+FAINT = "#949494"  # a line of which there are many: 3 to 1 on white
 ROUNDS = ("#56B4E9", "#009E73", "#E69F00", "#0072B2", "#000000")
 
 

@@ -254,7 +254,7 @@ def diverged_advice(results: Results) -> str:
         return f"<p><b>There is no winner.</b> {why}.</p>"
     words, again = advice(results)
     said = f"<p><b>There is no winner.</b> {why}; {words}"
-    return f"{said}</p>\n<pre>{html.escape(again)}</pre>" if again else f"{said}.</p>"
+    return f"{said}</p>\n<pre tabindex=0>{html.escape(again)}</pre>" if again else f"{said}.</p>"
 
 
 def hparams_line(axes: Sequence[Axis], trial: int) -> str:

@@ -13,7 +13,7 @@ def table(head: list[str], rows: list[list[str]], kind: str = "", winner: int | 
     """A table in a box that scrolls; texts are HTML, and row `winner` is marked."""
     lines = ["".join(f"<td>{cell}</td>" for cell in row) for row in rows]
     marked = [f"<tr{' class=winner' if at == winner else ''}>{line}</tr>" for at, line in enumerate(lines)]
-    titles = "".join(f"<th>{name}</th>" for name in head)
+    titles = "".join(f'<th scope="col">{name}</th>' if name else "<td></td>" for name in head)
     return (
         f'<div class="scroll" tabindex="0"><table class="{kind}"><thead><tr>{titles}</tr></thead>'
         f"<tbody>{''.join(marked)}</tbody></table></div>"

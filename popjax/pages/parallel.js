@@ -8,12 +8,14 @@ function parallelCoordinates(box, data, colors, on) {
   const place = (axis) => 46 + (axis * (width - 150)) / Math.max(axes.length - 1, 1);
   const gap = (axis, trial) => axis !== axes.length - 1 && axes[axis].units[trial] === null; // it has no such hyperparameter
   const level = (unit) => (unit === null ? lost : bottom - unit * height);
+  const broken = new Set(data.lost);
   const rank = new Map(data.order.map((trial, position) => [trial, position]));
   const drawing = [...Array(count).keys()].sort((a, b) => (rank.get(b) ?? count) - (rank.get(a) ?? count));
   const brushes = axes.map(() => null);
   const canvas = box.querySelector("canvas"), svg = box.querySelector("svg");
   const pen = canvas.getContext("2d"), sharp = window.devicePixelRatio || 1;
-  let held = null, told = null;
+  const over = box.querySelector(".over"), light = over.getContext("2d");
+  let told = null;
 
   function element(name, attributes, text) {
     const made = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -22,11 +24,11 @@ function parallelCoordinates(box, data, colors, on) {
     return svg.appendChild(made);
   }
 
-  // stronger is better; a diverged trial has a colour of its own
+  // stronger is better, and what was left before the end is as the worst; a diverged trial has a colour of its own
   function color(trial) {
-    if (!rank.has(trial)) return colors.diverged;
+    if (broken.has(trial)) return colors.diverged;
     if (trial === data.winner) return colors.winner;
-    const share = (1 - rank.get(trial) / Math.max(data.order.length - 1, 1)) ** 2;
+    const share = rank.has(trial) ? (1 - rank.get(trial) / Math.max(data.order.length - 1, 1)) ** 2 : 0;
     return colors.dark ? `hsl(203 ${30 + 55 * share}% ${28 + 48 * share}%)` : `hsl(203 ${30 + 65 * share}% ${80 - 56 * share}%)`;
   }
 
@@ -37,17 +39,33 @@ function parallelCoordinates(box, data, colors, on) {
     });
   }
 
-  function line(trial, faded, variable, thick) {
-    pen.strokeStyle = variable ? getComputedStyle(box).getPropertyValue(variable) : faded ? colors.faded : color(trial);
-    pen.globalAlpha = variable ? 1 : faded ? 0.35 : trial === data.winner ? 1 : count > 1500 ? 0.35 : 0.6;
-    pen.lineWidth = thick ?? (trial === data.winner ? 2.5 : 1);
-    pen.beginPath();
+  function trace(ink, trial) {
+    ink.beginPath();
     axes.forEach((axis, at) => {
       if (gap(at, trial)) return;
       const whole = at > 0 && !gap(at - 1, trial);
-      pen[whole ? "lineTo" : "moveTo"](place(at), level(axis.units[trial]));
+      ink[whole ? "lineTo" : "moveTo"](place(at), level(axis.units[trial]));
     });
-    pen.stroke();
+    ink.stroke();
+  }
+
+  function line(trial, faded) {
+    pen.strokeStyle = faded ? colors.faded : color(trial);
+    pen.globalAlpha = faded ? 0.35 : trial === data.winner ? 1 : count > 1500 ? 0.35 : 0.6;
+    pen.lineWidth = trial === data.winner ? 2.5 : 1;
+    trace(pen, trial);
+  }
+
+  // the trial in hand, on a canvas of its own, so that the others need not be drawn again
+  function hold(trial) {
+    light.setTransform(sharp, 0, 0, sharp, 0, 0);
+    light.clearRect(0, 0, width, total);
+    if (trial === null) return;
+    for (const [variable, thick] of [["--paper", 7], ["--ink", 3.5]]) {
+      light.strokeStyle = getComputedStyle(box).getPropertyValue(variable);
+      light.lineWidth = thick;
+      trace(light, trial);
+    }
   }
 
   function draw() {
@@ -57,10 +75,6 @@ function parallelCoordinates(box, data, colors, on) {
     if (stay.size < count) drawing.forEach((trial) => stay.has(trial) || line(trial, true));
     drawing.forEach((trial) => stay.has(trial) && line(trial, false));
     if (stay.has(data.winner)) line(data.winner, false);
-    if (held !== null) {
-      line(held, false, "--paper", 7);
-      line(held, false, "--ink", 3.5);
-    }
     tell(stay);
   }
 
@@ -91,15 +105,20 @@ function parallelCoordinates(box, data, colors, on) {
 
   function brushable(at) {
     const bar = element("rect", { class: "brush", x: place(at) - 9, width: 18, y: 0, height: 0 });
-    const hit = element("rect", { class: "hit", x: place(at) - 18, width: 36, y: top - 6, height: total - top + 6 });
+    const hit = element("rect", { class: "hit", x: place(at) - 18, width: 36, y: top - 6, height: total - top + 6, tabindex: 0, role: "slider" });
+    hit.setAttribute("aria-label", `${axes[at].name}: arrows move what is selected, with Shift its lower end, Delete frees it`);
     let start = null;
     const here = (event) => Math.min(Math.max(event.clientY - svg.getBoundingClientRect().top, top - 6), total);
     const show = () => {
       const [from, to] = brushes[at] ?? [0, 0];
       bar.setAttribute("y", from);
       bar.setAttribute("height", to - from);
+      hit.setAttribute("aria-valuenow", Math.round((100 * (bottom - (from + to) / 2)) / height));
+      hit.setAttribute("aria-valuetext", brushes[at] ? `${Math.round((100 * (bottom - to)) / height)} to ${Math.round((100 * (bottom - from)) / height)} percent of the axis` : "all");
       requestAnimationFrame(draw);
     };
+    hit.setAttribute("aria-valuenow", 50);
+    hit.setAttribute("aria-valuetext", "all");
     hit.addEventListener("pointerdown", (event) => {
       start = here(event);
       hit.setPointerCapture(event.pointerId);
@@ -116,10 +135,20 @@ function parallelCoordinates(box, data, colors, on) {
       show();
     });
     hit.addEventListener("pointercancel", () => (start = null));
+    hit.addEventListener("keydown", (event) => {
+      const [from, to] = brushes[at] ?? [top, bottom], step = height / 20, move = { ArrowUp: -step, ArrowDown: step }[event.key];
+      if (move && event.shiftKey) brushes[at] = [from, Math.min(Math.max(to + move, from + step), total)]; // its lower end
+      else if (move && brushes[at] === null) brushes[at] = move > 0 ? [top + step, bottom] : [top, bottom - step];
+      else if (move) brushes[at] = [from + move, to + move].map((y) => Math.min(Math.max(y, top - 6), total));
+      else if (event.key === "Delete" || event.key === "Backspace") brushes[at] = null;
+      else return;
+      event.preventDefault();
+      show();
+    });
   }
 
-  Object.assign(canvas, { width: width * sharp, height: total * sharp });
-  for (const layer of [canvas, svg]) Object.assign(layer.style, { width: `${width}px`, height: `${total}px` });
+  for (const layer of [canvas, over]) Object.assign(layer, { width: width * sharp, height: total * sharp });
+  for (const layer of [canvas, over, svg]) Object.assign(layer.style, { width: `${width}px`, height: `${total}px` });
   svg.replaceChildren();
   svg.onclick = (event) => {
     const { left, top: above } = svg.getBoundingClientRect();
@@ -130,7 +159,7 @@ function parallelCoordinates(box, data, colors, on) {
     const name = axis.name.length > 15 ? axis.name.slice(0, 14) + "…" : axis.name;
     element("text", { class: "name", x: place(at) - 4, y: 18 }, name).appendChild(element("title", {}, axis.name));
     element("line", { class: "axis", x1: place(at), x2: place(at), y1: top, y2: bottom });
-    const ticks = data.order.length < count && at === axes.length - 1 ? [...axis.ticks, [null, "diverged"]] : axis.ticks;
+    const ticks = broken.size && at === axes.length - 1 ? [...axis.ticks, [null, "diverged"]] : axis.ticks;
     ticks.forEach(([unit, text]) => {
       element("line", { class: "axis", x1: place(at), x2: place(at) + 4, y1: level(unit), y2: level(unit) });
       const short = text.length > 22 ? text.slice(0, 21) + "…" : text;
@@ -139,5 +168,5 @@ function parallelCoordinates(box, data, colors, on) {
     brushable(at);
   });
   draw();
-  return { hold: (trial) => { held = trial; requestAnimationFrame(draw); } };
+  return { hold };
 }

@@ -17,7 +17,7 @@ def rebuild_section(results: Results, alone: bool = False) -> str:
     what = "command" if results.run.get("command") else "task and call"
     caption = f"The same {what} gives the same results"
     line = str(results.run.get("command") or "") or as_code(results)
-    body = f"<pre>{html.escape(line)}</pre>\n" if line else ""
+    body = f"<pre tabindex=0>{html.escape(line)}</pre>\n" if line else ""
     if alone:
         saving = '<p><code>results.save("DIR")</code> writes the tables and the winner\'s arrays.</p>'
         return section("How to rebuild this", f"{caption}.", body + saving)
@@ -32,7 +32,9 @@ def rebuild_section(results: Results, alone: bool = False) -> str:
     )
     best = ", <code>best/</code> (the winner's arrays)" if results.best is not None else ""
     again = "; <code>python -m popjax.report DIR</code> draws this page again from them."
-    return section("How to rebuild this", caption, f"{body}<pre>{html.escape(code)}</pre>\n<p>{files}{best}{again}</p>")
+    return section(
+        "How to rebuild this", caption, f"{body}<pre tabindex=0>{html.escape(code)}</pre>\n<p>{files}{best}{again}</p>"
+    )
 
 
 def as_code(results: Results) -> str:

@@ -7,7 +7,7 @@ CONFIG.modeBarButtonsToRemove = ["select2d", "lasso2d", "autoScale2d"];
 const DARK = window.matchMedia("(prefers-color-scheme: dark)");
 const NIGHT = {
   "#1b1f24": "#e6e9ec", "#ffffff": "#14181d", "#eceff2": "#262c33", "#c4cad1": "#4a525c", "#000000": "#f0f0f0",
-  "#0072B2": "#4aa8e0", "#dde1e5": "#2c333b",
+  "#0072B2": "#4aa8e0", "#dde1e5": "#2c333b", "#949494": "#66707a",
 };
 const box = (name) => document.getElementById(name);
 
@@ -20,10 +20,12 @@ function painted(value) {
   return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, painted(part)]));
 }
 
-function draw(name, traces, layout) {
+function draw(name, traces, layout, alt) {
   const figure = box(name), lit = painted({ ...LIT, ...litIn(name, traces) });
   Plotly.react(figure, [...painted(traces), ...(PAGE.trials ? [lit] : [])], painted(layout), CONFIG);
   for (const button of figure.querySelectorAll(".modebar-btn")) button.tabIndex = -1;
+  figure.setAttribute("role", "group");
+  figure.setAttribute("aria-label", alt ?? name);
   if (PAGE.trials && !DRAWN.has(name)) {
     figure.on("plotly_click", ({ points }) => {
       const trial = points.map((point) => trialOf(name, point)).find((one) => one !== null);
@@ -79,6 +81,7 @@ function litIn(name, traces) {
 
 // those in sight first, one at a time, so that the card is there at once
 async function relight() {
+  await new Promise((next) => requestAnimationFrame(() => setTimeout(next)));
   const mine = held, sight = (name) => Math.abs(box(name).getBoundingClientRect().top - window.innerHeight / 3);
   for (const name of [...DRAWN.keys()].sort((a, b) => sight(a) - sight(b))) {
     await new Promise((next) => setTimeout(next));
@@ -109,6 +112,13 @@ const shown = (metric, value) => (value === null || !asErrors(metric) ? value : 
 const worst = (metric) => (asErrors(metric) ? 1 - metric.worst : metric.worst); // where the diverged lie, of 1
 const axis = (metric) => (asErrors(metric) ? metric.errors : metric.axis);
 
+// all that a trial was trained with, for what is shown under the pointer
+function hyperparameters(trial) {
+  if (!PAGE.trials) return "";
+  const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").slice(0, 40);
+  return PAGE.trials.names.map((name, at) => `<br>${escaped(name)} ${escaped(PAGE.trials.labels[at][trial])}`).join("");
+}
+
 // a group of curves is one line with gaps: which trial and epoch a point is follows from its place; marks of trials
 // are one point each, at the epochs `at`
 function placed(trace, heights, metric) {
@@ -116,28 +126,33 @@ function placed(trace, heights, metric) {
   if (trace.trials === undefined) return { ...trace, x: heights.map((_, at) => at + 1), y };
   const { trials, at: marked, ...rest } = trace;
   const trial = (at) => trials[marked ? at : Math.floor(at / (epochs + 1))];
+  const known = new Map(PAGE.trials ? trials.map((one) => [one, hyperparameters(one)]) : []);
   const x = heights.map((_, at) => (marked ? marked[at] : (at % (epochs + 1)) + 1));
-  const hovertemplate = "trial %{text}, epoch %{x}: %{y:.4g}<extra></extra>";
-  return { ...rest, x, y, text: heights.map((_, at) => `${trial(at)}`), hovertemplate };
+  const hovertemplate = "trial %{text}, epoch %{x}: %{y:.4g}%{customdata}<extra></extra>";
+  return { ...rest, x, y, text: heights.map((_, at) => `${trial(at)}`), customdata: heights.map((_, at) => known.get(trial(at)) ?? ""), hovertemplate };
 }
 
 function curves() {
   const figure = PAGE.curves, metric = figure.metrics[box("metric").value];
   const traces = figure.traces.map((trace, at) => placed(trace, metric.heights[at], metric));
-  draw("curves", traces, { ...figure.layout, yaxis: axis(metric) });
+  draw("curves", traces, { ...figure.layout, yaxis: axis(metric) }, figure.alt);
 }
 
 function panel(at) {
-  const metric = PAGE.heights.metrics[box("metric").value], { traces, layout } = PAGE.panels[at];
+  const metric = PAGE.heights.metrics[box("metric").value], { traces, layout, alt } = PAGE.panels[at];
   const place = new Map(PAGE.heights.trials.map((trial, index) => [trial, index])), [low, high] = metric.frame;
   const moved = traces.map((trace) => {
-    if (trace.yaxis === "y2") return { ...trace, y: trace.y.map(() => worst(metric)) };
+    if (trace.yaxis === "y2") {
+      const customdata = trace.customdata.map(([trial, label]) => [trial, label, "", hyperparameters(trial)]);
+      return { ...trace, y: trace.y.map(() => worst(metric)), customdata, hovertemplate: trace.hovertemplate.replace("<extra>", "%{customdata[3]}<extra>") };
+    }
     const values = trace.customdata.map(([trial]) => metric.values[place.get(trial)]);
     const y = values.map((value) => shown(metric, value === null ? null : Math.min(Math.max(value, low), high)));
-    const customdata = trace.customdata.map(([trial, label], index) => [trial, label, values[index] ?? "none"]);
-    return { ...trace, y, customdata, hovertemplate: trace.hovertemplate.replace(PAGE.heights.metrics[0].hover, metric.hover) };
+    const customdata = trace.customdata.map(([trial, label], index) => [trial, label, values[index] ?? "none", hyperparameters(trial)]);
+    const hovertemplate = trace.hovertemplate.replace(PAGE.heights.metrics[0].hover, metric.hover).replace("<extra>", "%{customdata[3]}<extra>");
+    return { ...trace, y, customdata, hovertemplate };
   });
-  draw(`panel-${at}`, moved, { ...layout, yaxis: { ...axis(metric), fixedrange: true } });
+  draw(`panel-${at}`, moved, { ...layout, yaxis: { ...axis(metric), fixedrange: true } }, alt);
 }
 
 function chosen() {
@@ -163,7 +178,7 @@ async function drawAll(figures) {
   document.body.dataset.drawn = "yes";
 }
 
-const plot = (name, figure) => () => draw(name, figure.traces, figure.layout);
+const plot = (name, figure) => () => draw(name, figure.traces, figure.layout, figure.alt);
 const MEASURED = (PAGE.panels ?? []).map((_, at) => () => panel(at)); // what the choice of the metric changes
 if (PAGE.curves) MEASURED.unshift(curves);
 if (PAGE.curves || PAGE.panels) MEASURED.unshift(chosen);

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from popjax.pages.axes import Axis, scope
-from popjax.pages.drawing import DIVERGED, GREY, MIDDLE, WINNER, axis_for, layout, rounded, ruled
+from popjax.pages.drawing import DIVERGED, FAINT, GREY, MIDDLE, WINNER, axis_for, layout, rounded, ruled
 from popjax.pages.figures.figure import Drawing, Figure
 from popjax.pages.framing import curved, error_axis, errors, learned, loss, metrics
 from popjax.pages.markup import at_the_end, section, thinning
@@ -58,9 +58,22 @@ def curves_figure(results: Results) -> dict[str, Any]:
     return {
         "traces": curve_traces(results, kept, lost),
         "layout": layout(height=440, xaxis=ruled("epoch", **ticks), showlegend=True),
+        "alt": finding(results, len(drawn)),
         "epochs": epochs,
         "metrics": [metric_curves(results, name, kept, lost) for name in metrics(results)],
     }
+
+
+def finding(results: Results, drawn: int) -> str:
+    """What the curves show, in words."""
+    said = f"The curves of {drawn:,} trials over {results.epochs_run.max():,} epochs"
+    if results.best is None:
+        return f"{said}; none has a winner's"
+    name, best = results.metric, results.best.trial
+    middle = np.nanmedian(results.values[name][learned(results)])
+    first = results.curves[name][best][np.isfinite(results.curves[name][best])][0]
+    ends = f"goes from {first:.4g} to {results.best.value:.4g} in {name}, the median ends at {middle:.4g}"
+    return f"{said}: the winner, trial {best}, {ends}"
 
 
 def curve_traces(results: Results, kept: list[int], lost: list[int]) -> list[dict[str, Any]]:
@@ -68,10 +81,10 @@ def curve_traces(results: Results, kept: list[int], lost: list[int]) -> list[dic
     thin = {"mode": "lines", "type": "scatter"}
     quiet = {"hoverinfo": "skip", "type": "scatter", "mode": "lines"}
     quartile = {"color": MIDDLE, "width": 1}
-    grey = {"color": GREY, "width": 1 if len(kept) < 200 else 0.7}
+    grey = {"color": FAINT, "width": 1 if len(kept) < 200 else 0.7}
     traces: list[dict[str, Any]] = [
-        {**thin, "name": "trials", "trials": kept, "line": grey, "opacity": 0.28},
-        {**thin, "name": "diverged", "trials": lost, "line": {"color": DIVERGED, "width": 1}, "opacity": 0.6},
+        {**thin, "name": "trials", "trials": kept, "line": grey},
+        {**thin, "name": "diverged", "trials": lost, "line": {"color": DIVERGED, "width": 1}},
         {
             "name": "where they broke off",
             "trials": lost,

@@ -72,7 +72,12 @@ def tree(results: Results, history: History) -> dict[str, Any]:
     axis = {"visible": False, "range": [-1, len(lines)], "fixedrange": True}
     return {
         "traces": [branches(lines, edges, "trials", GREY, 1), branches(lines, thick, "winner", WINNER, 3)],
-        "layout": layout(height=420, xaxis=ruled("epoch", **ticks), yaxis=axis),
+        "layout": layout(
+            height=420,
+            xaxis=ruled("epoch", **ticks),
+            yaxis=axis,
+        ),
+        "alt": f"{len(set(lines[:, 0].tolist())):,} first trials have {len(lines):,} heirs at the end",
     }
 
 
@@ -128,6 +133,7 @@ def epoch_lines(axis: Axis, followed: dict[int, dict[str, np.ndarray]], trials: 
             "hovertemplate": f"epoch %{{x}}: {templated(axis.name)} %{{text}}<extra></extra>",
         }
 
+    ends = [axis.label_of(value) for value in followed[best][axis.name][[0, -1]].tolist()]
     ticks = {"tickvals": axis.places, "ticktext": [shown(cut(tick.value, 10)) for tick in axis.ticks]}
     return {
         "traces": [
@@ -141,6 +147,7 @@ def epoch_lines(axis: Axis, followed: dict[int, dict[str, np.ndarray]], trials: 
             xaxis=ruled("epoch", range=[0.5, epochs + 0.5], fixedrange=True),
             yaxis=ruled(shown(axis.name), range=[-0.04, 1.04], fixedrange=True, **ticks),
         ),
+        "alt": f"{axis.name} of the winner by epoch, from {ends[0]} to {ends[1]}",
     }
 
 

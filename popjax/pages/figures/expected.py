@@ -51,6 +51,7 @@ def expected_figure(results: Results) -> dict[str, Any]:
             xaxis=ruled("trials k", type="log", **counts(len(first))),
             yaxis=axis,
         ),
+        "alt": f"The expected best {results.metric}: {best[0]:.4g} of one trial, {best[-1]:.4g} of {sizes[-1]:,}",
     }
 
 

@@ -83,6 +83,7 @@ def front_figure(results: Results, axes: Sequence[Axis], other: Metric) -> dict[
             xaxis=across,
             yaxis=upwards,
         ),
+        "alt": f"{len(front):,} trials that no other beats in {results.metric} and {other}, of {len(drawn):,}",
     }
 
 

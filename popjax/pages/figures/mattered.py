@@ -78,7 +78,7 @@ def squares_figure(pair: Pair) -> dict[str, Any]:
     best, every = pair.best[columns, rows], pair.every[columns, rows]
     share = best / every
     places = [values_of(axis, number) for axis, number in zip(pair.axes, pair.every.shape, strict=True)]
-    told = zip(best.tolist(), every.tolist(), columns.tolist(), rows.tolist(), strict=True)
+    squares = zip(best.tolist(), every.tolist(), columns.tolist(), rows.tolist(), strict=True)
     bars = {
         "type": "bar",
         "x": ((columns + 0.5) * wide).tolist(),
@@ -86,7 +86,7 @@ def squares_figure(pair: Pair) -> dict[str, Any]:
         "y": [0.95 * high] * len(rows),
         "width": 0.97 * wide,
         "marker": {"color": MIDDLE, "opacity": rounded(PALE + (1 - PALE) * share / share.max(), 3)},
-        "customdata": [[b, of, places[0][column], places[1][row]] for b, of, column, row in told],
+        "customdata": [[b, of, places[0][column], places[1][row]] for b, of, column, row in squares],
         "hovertemplate": f"{templated(across.name)} %{{customdata[2]}}<br>{templated(upwards.name)} %{{customdata[3]}}"
         "<br>%{customdata[0]} of %{customdata[1]} trials<extra></extra>",
     }
@@ -98,9 +98,25 @@ def squares_figure(pair: Pair) -> dict[str, Any]:
             showlegend=False,
             margin={"l": 70, "r": 12, "t": 12, "b": 62},
             xaxis=ruled(shown(across.name), **lines, **ticked(across)),
-            yaxis=ruled(shown(upwards.name), **lines, **ticked(upwards)),
+            yaxis=ruled(shown(upwards.name), **(lines | ticked(upwards) | {"automargin": True})),
         ),
+        "alt": fullest(across, upwards, best, every, places, columns, rows),
     }
+
+
+def fullest(
+    across: Axis,
+    upwards: Axis,
+    best: np.ndarray,
+    every: np.ndarray,
+    places: Sequence[list[str]],
+    columns: np.ndarray,
+    rows: np.ndarray,
+) -> str:
+    """The square with the largest share of the best, in words."""
+    at = int((best / every).argmax())
+    where = f"{across.name} {places[0][columns[at]]} and {upwards.name} {places[1][rows[at]]}"
+    return f"Of the best tenth most are where {where}: {best[at]} of {every[at]} trials there"
 
 
 def values_of(axis: Axis, squares: int) -> list[str]:

@@ -159,7 +159,21 @@ def panel(results: Results, axis: Axis, drawn: np.ndarray) -> dict[str, Any]:
             yaxis=known["axis"] | {"fixedrange": True},
             yaxis2=whole,
         ),
+        "alt": finding(results, axis),
     }
+
+
+def finding(results: Results, axis: Axis) -> str:
+    """Where the ten best lie on an axis, in words."""
+    assert results.best is not None
+    ten = [trial for trial in results.order[:TEN].tolist() if axis.values[trial] is not None]
+    ends = sorted(ten, key=lambda trial: axis.units[trial])
+    best = f"the winner's is {axis.label(results.best.trial)}"
+    if not ten:
+        return f"{results.metric} against {axis.name}: {best}"
+    return (
+        f"{results.metric} against {axis.name}: of the ten best {axis.label(ends[0])} to {axis.label(ends[-1])}, {best}"
+    )
 
 
 def ticked(axis: Axis) -> dict[str, Any]:

@@ -29,7 +29,8 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
     caption += " The table below has those that are chosen."
     fixed = ", ".join(f"{shown(axis.name)} {shown(axis.label(0))}" for axis in axes if not axis.varied)
     caption += f" The same in all: {fixed}." if fixed else ""
-    layers = '<canvas></canvas><svg role="img" aria-label="parallel coordinates"></svg>'
+    layers = '<canvas></canvas><canvas class="over"></canvas>'
+    layers += '<svg role="group" aria-label="parallel coordinates of all trials"></svg>'
     box = f'<div class="figure" id="parallel">{layers}</div>'
     body = f'{legend(marks)}{box}\n<p class="selected" aria-live="polite"></p>'
     return section("All hyperparameters at once", caption, body)
@@ -40,6 +41,7 @@ def parallel(results: Results, differ: Sequence[Axis]) -> dict[str, Any]:
     return {
         "axes": [*map(hyperparameter, differ), metric(results)],
         "order": results.order.tolist(),
+        "lost": np.flatnonzero(results.diverged).tolist(),
         "winner": results.best.trial if results.best else None,
     }
 
