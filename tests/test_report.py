@@ -782,7 +782,7 @@ def test_hostile_texts_show_as_text_and_run_nothing(opened):
     assert page.inner_text("h1") == page.title()
     assert page.locator("main img, main b b, main a[href^=javascript], main i:not(.keys i):not(.track i)").count() == 0
     said = page.inner_text("main")
-    assert HOSTILE in page.locator("#trials td").all_inner_texts()
+    assert HOSTILE[:31] + "…" in page.locator("#trials td").all_inner_texts()
     assert f"Before round 1: {HOSTILE}" in said
     assert f"--dataset '{HOSTILE[:8]}" in said
     assert page.locator("#curves .ytitle").text_content() == metric
@@ -904,6 +904,23 @@ def test_a_trial_in_hand_is_lit_in_all_figures(opened):
     assert held(page)[1].startswith("trial=")
 
 
+def test_a_pruned_trial_says_where_it_stood(opened):
+    """Its place among those that were trained as far, and how many of them went on: as halving had it."""
+    loss = lambda x, hparams, data: (x, {"loss": (hparams["x"] - 0.3) ** 2})
+    task = pj.Task(lambda key, hparams, data: hparams["x"], loss, ())
+    halving = pj.halving(reduction_factor=3, min_epochs=1)
+    results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=27, epochs=9, scheduler=halving)
+    page = opened(results)
+    trial = int(np.flatnonzero(results.pruned & (results.epochs_run == 1))[0])
+    page.evaluate("trial => { location.hash = `#trial=${trial}`; }", trial)
+    page.wait_for_selector("#card:not([hidden])")
+    then = results.curves["loss"][:, 0]
+    place = int((then < then[trial]).sum()) + 1
+    said = page.locator("#card").inner_text()
+    assert "pruned after epoch 1 of 9, where loss was" in said
+    assert f"place {place} of 27 there, of which 9 were trained on" in said
+
+
 def test_an_address_with_a_trial_opens_it_and_one_without_such_a_trial_nothing(opened):
     results = made(trials=20)
     page = opened(results)
@@ -943,7 +960,28 @@ def test_pages_are_accessible(opened, accessible, browser, tmp_path, scheme, wid
     accessible(beside)
     drawn = beside.evaluate("document.getElementById('updates').data.map(t => [t.line.dash, t.marker.symbol])")
     assert len({tuple(one) for one in drawn}) == 2, "by more than colour"
+    beside.evaluate("document.getElementById('updates').emit('plotly_click', { points: [{ curveNumber: 1 }] })")
+    best = runs["two"].best
+    assert f"two: trial {best.trial}, rank 1, the winner" in beside.locator("#card").inner_text()
+    accessible(beside)
+    beside.keyboard.press("Escape")
+    assert beside.locator("#card").is_hidden()
+    beside.set_content(
+        f"<html lang=en><title>a notebook</title><main><h1>a cell</h1>{results._repr_html_()}</main></html>"
+    )
+    accessible(beside)
     beside.close()
+
+
+def test_names_of_any_length_and_direction_leave_the_table_as_it_is(opened):
+    """10,000 characters, from the right, and a script's end: cut in cells, whole in the card."""
+    long, right = "x" * 10_000, "שלום </script>"
+    results = made(trials=20, space=SPACE.replace(activation=choice(long, right)))
+    page = opened(results)
+    assert page.locator("#trials table").evaluate("table => table.scrollWidth") < 2500
+    trial = next(trial for trial in range(20) if results.points["activation"][trial] == right)
+    page.locator(f"#trials tr[data-trial='{trial}']").click()
+    assert right in page.locator("#card dd").all_inner_texts()
 
 
 def test_axes_are_selected_on_by_keys(opened):

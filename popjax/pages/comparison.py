@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from popjax.pages.axes import label, scope
+from popjax.pages.axes import axes, label, scope
 from popjax.pages.differing import data_digest, differing
 from popjax.pages.drawing import GREY, MIDDLE, POINT, WINNER, axis_for, layout, rounded, ruled, shown, templated
+from popjax.pages.figures.trials import card
 from popjax.pages.framing import loss
 from popjax.pages.headline import metric_text
 from popjax.pages.markup import section, table
@@ -45,7 +46,7 @@ def comparison(runs: Mapping[str, Results]) -> tuple[str, str, dict[str, Any]]:
         caption = (
             f"The best {metric} of all trials after the same amount of training; the curve ahead on the left is "
             "sooner. The last epoch ranks, so a line may turn back. Updates and seconds are those of the whole run, "
-            "spread evenly over its epochs; rounds follow one another."
+            "spread evenly over its epochs; rounds follow one another. Click on a line for its winner."
         )
         parts.append(section("The best by then", caption, f'<div class="panels wide">{boxes}</div>'))
     for name, caption, tell in (
@@ -53,7 +54,9 @@ def comparison(runs: Mapping[str, Results]) -> tuple[str, str, dict[str, Any]]:
         ("Winners", "What each run found.", winner),
     ):
         parts.append(side_by_side(runs, name, caption, [tell(results) for results in runs.values()]))
-    return title, "".join(parts), {"plots": figures}
+    parts.append('<aside id="card" aria-label="the winner of a run" hidden></aside>')
+    cards = [card(results, axes(results), run) for run, results in runs.items()] if figures else []
+    return title, "".join(parts), {"plots": figures, **({"cards": cards} if cards else {})}
 
 
 def lines_of(runs: Mapping[str, Results]) -> dict[str, Any]:

@@ -26,6 +26,9 @@ function draw(name, traces, layout, alt) {
   for (const button of figure.querySelectorAll(".modebar-btn")) button.tabIndex = -1;
   figure.setAttribute("role", "group");
   figure.setAttribute("aria-label", alt ?? name);
+  if (PAGE.cards && !DRAWN.has(name)) {
+    figure.on("plotly_click", ({ points }) => trialCard(PAGE.cards[points[0].curveNumber], 0, putBack));
+  }
   if (PAGE.trials && !DRAWN.has(name)) {
     figure.on("plotly_click", ({ points }) => {
       const trial = points.map((point) => trialOf(name, point)).find((one) => one !== null);
@@ -100,6 +103,9 @@ function hold(trial) {
   history.replaceState(null, "", trial === null ? location.href.split("#")[0] : `#trial=${trial}`);
   relight();
 }
+
+// of a comparison: the winner of a run leaves the card
+const putBack = () => trialCard(null, null);
 
 function heldInAddress() {
   const trial = Number(/^#trial=(\d+)$/.exec(location.hash)?.[1] ?? NaN);
@@ -210,4 +216,5 @@ if (PAGE.trials) {
     rows.focus();
   });
 }
+if (PAGE.cards) window.addEventListener("keydown", (event) => event.key === "Escape" && putBack());
 drawAll([...MEASURED, ...OTHERS]).then(() => PAGE.trials && heldInAddress());

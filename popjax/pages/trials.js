@@ -11,6 +11,7 @@ function made(name, text, attributes = {}) {
   return element;
 }
 
+const cut = (text) => (text.length > 32 ? text.slice(0, 31) + "…" : text);
 const number = (value) => value.toLocaleString("en-US");
 const figure = (value) => (value === null ? "–" : String(Number(value.toPrecision(5))));
 
@@ -55,7 +56,7 @@ function trialTable(data, pick) {
   const ranks = new Map(data.order.map((trial, at) => [trial, at])), place = (trial) => ranks.get(trial) ?? count + trial;
   let rows = [], by = 0, down = false, chosen = null, held = null, current = 0, drawn = "";
 
-  const cell = (text, column) => made("td", text, column.name === "status" ? { class: "word" } : {});
+  const cell = (text, column) => made("td", cut(text), column.name === "status" ? { class: "word" } : {});
   function row(trial, at) {
     const line = made("tr", undefined, { "aria-rowindex": at + 2, "data-trial": trial, tabindex: at === current ? 0 : -1 });
     line.classList.toggle("winner", trial === data.winner);
@@ -97,7 +98,7 @@ function trialTable(data, pick) {
   }
 
   head.replaceChildren(...columns.map((column, at) => {
-    const name = made("th", undefined, { scope: "col" }), button = made("button", column.name, { type: "button" });
+    const name = made("th", undefined, { scope: "col" }), button = made("button", cut(column.name), { type: "button", title: column.name });
     const widest = all.reduce((most, trial) => Math.max(most, column.text(trial).length), column.name.length + 2);
     name.style.minWidth = `${Math.min(widest, 28)}ch`;
     button.addEventListener("click", () => {
@@ -148,7 +149,17 @@ function whyOf(data, trial) {
   if (word === "diverged") return data.lost[trial];
   const at = value === null ? "" : `, where ${data.metrics[0]} was ${figure(value)}`;
   if (word === "complete") return epochs < data.last ? `rests after epoch ${epochs}, out of patience` : "trained to the end";
-  return epochs ? `${word} after epoch ${epochs} of ${data.last}${at}` : `${word} before its first epoch`;
+  const beside = word === "pruned" ? placeOf(data, trial, epochs) : "";
+  return epochs ? `${word} after epoch ${epochs} of ${data.last}${at}${beside}` : `${word} before its first epoch`;
+}
+
+// how a pruned trial stood among those that were trained as far, of which some were trained on
+function placeOf(data, trial, epochs) {
+  if (!data.curves) return "";
+  const then = (one) => data.curves[one * data.last + epochs - 1], sign = data.mode === "max" ? -1 : 1;
+  const as = data.epochs.map((_, one) => one).filter((one) => data.epochs[one] >= epochs && then(one) !== null);
+  const ahead = as.filter((one) => sign * then(one) < sign * then(trial)).length, on = as.filter((one) => data.epochs[one] > epochs);
+  return `: place ${number(ahead + 1)} of ${number(as.length)} there, of which ${number(on.length)} were trained on`;
 }
 
 // a small curve of the metric that ranks; null if the page does not have it
@@ -175,13 +186,14 @@ function trialCard(data, trial, leave) {
   if (trial === null) return;
   const rank = data.order.indexOf(trial), close = made("button", "×", { type: "button", "aria-label": "put the trial back (Escape)" });
   close.addEventListener("click", leave);
+  const run = data.run === undefined ? "" : `${data.run}: `;
   const list = made("dl"), pairs = [...data.names.map((name, at) => [name, data.labels[at][trial]]), ...data.fixed];
   pairs.push(...data.metrics.map((name, at) => [name, figure(data.values[at][trial])]));
   pairs.forEach(([name, value]) => list.append(made("dt", name), made("dd", value)));
   const place = rank < 0 ? "" : trial === data.winner ? `, rank ${rank + 1}, the winner` : `, rank ${rank + 1} of ${number(data.order.length)}`;
   const curve = curveOf(data, trial);
   card.replaceChildren(
-    close, made("h3", `trial ${trial}${place}`), made("p", whyOf(data, trial)), ...(curve ? [curve] : []), list,
-    ...data.lines.map((line) => made("code", line.replace("{}", trial))),
+    close, made("h3", `${run}trial ${data.number ?? trial}${place}`), made("p", whyOf(data, trial)), ...(curve ? [curve] : []), list,
+    ...data.lines.map((line) => made("code", line.replace("{}", data.number ?? trial))),
   );
 }

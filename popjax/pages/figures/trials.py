@@ -46,6 +46,7 @@ def table(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
         "names": [printable(axis.name) for axis in differ],
         "labels": [[printable(axis.label(trial)) for trial in range(len(axis.values))] for axis in differ],
         "fixed": [[printable(axis.name), printable(axis.label(0))] for axis in axes if not axis.varied and axis.values],
+        "mode": results.metric.mode,
         "metrics": [printable(str(name)) for name in (*names, *costs)],
         "values": [rounded(known(results.values[name])) for name in names] + [rounded(one) for one in costs.values()],
         "error": rounded(results.errors[results.metric], 3) if results.errors else None,
@@ -60,6 +61,17 @@ def table(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
         "curves": rounded(curve, 4) if curve.size <= CURVES else None,
         "lines": lines(results),
     }
+
+
+def card(results: Results, axes: Sequence[Axis], run: str) -> dict[str, Any]:
+    """What the card shows of the winner of a run that is compared with others: a table of this trial alone."""
+    assert results.best is not None
+    trial, whole = results.best.trial, table(results, axes)
+    alone = {"labels": [], "values": [], "order": [0], "winner": 0, "run": printable(run), "number": trial}
+    alone["labels"] = [[column[trial]] for column in whole["labels"]]
+    alone["values"] = [[column[trial]] for column in whole["values"]]
+    alone |= {name: [whole[name][trial]] for name in ("status", "epochs")}
+    return whole | alone | {"curves": rounded(results.curves[results.metric][trial], 4), "error": None, "rounds": None}
 
 
 def why_lost(results: Results, trial: int) -> str:
