@@ -31,7 +31,7 @@ PROOFS = {
     "engine": "workers of another process or of a cluster train",
     "soak": "many searches, plans or files, or one long search",
 }
-PARTS = {"soak": 16, "notebook": 1}  # of how many parts `--part` runs one; of 3 where none is named
+PARTS = {"soak": 16, "notebook": 1}  # of how many parts `--part` runs one; of 5 where none is named
 COLLECTED = pytest.StashKey[dict[tuple[str, str], set[bool]]]()  # (file, test) -> some or all are slow proofs
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # an example may wait for the others' programs
@@ -51,7 +51,7 @@ def soaked(values, quick=1):
 
 def in_part(item, number):
     """Whether a slow proof runs in this part: the same in every process, and about as many in each."""
-    parts = max(PARTS.get(name, 3) for name in PROOFS if item.get_closest_marker(name))
+    parts = max(PARTS.get(name, 5) for name in PROOFS if item.get_closest_marker(name))
     return zlib.crc32(item.nodeid.encode()) % parts == number % parts
 
 

@@ -217,7 +217,7 @@ def test_the_command_prints_a_normal_end_and_how_to_go_on(command, tmp_path):
     best = pj.Results.load(tmp_path / "run").best
     assert f"winner: trial {best.trial}, rate " in ended.stdout
     assert "popjax: stopped before its end: " in ended.stderr
-    assert "--resume" in ended.stderr.splitlines()[-1]
+    assert ended.stderr.splitlines()[-1].endswith("-m popjax.resume run --task mine:slow")
 
 
 def test_json_is_printed_for_a_budget_too(command, tmp_path):

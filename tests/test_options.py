@@ -7,7 +7,7 @@ import re
 import pytest
 
 import popjax as pj
-from popjax.commands.arguments import APART, Arguments
+from popjax.commands.arguments import NO_RESULT, Arguments
 from popjax.commands.experiment import Experiment
 from popjax.core.options import FREE
 from popjax.executors.backend import Local, Remote
@@ -65,8 +65,8 @@ def test_the_command_line_takes_each_option():
     assert given == given | {name: default for name, default in options.items() if name not in ("rank", "every")}
     free = {field.name for kind in (SearchOptions, Remote) for field in dataclasses.fields(kind)}
     free -= SearchOptions().written().keys() | Local().written().keys()
-    assert free - {"every"} <= set(APART)
-    assert {name for name in APART if name in options} <= free
+    assert free - {"every"} <= set(NO_RESULT)
+    assert {name for name in NO_RESULT if name in options} <= free
 
 
 def test_the_commands_say_of_rows_what_supervised_takes():
@@ -85,7 +85,7 @@ def test_the_estimators_take_options_under_their_names():
     given = defaults(pj.PopulationClassifier.__init__)
     own = {"trials": None, "epochs": None, "folds": None, "scheduler": "auto"}  # by the rows
     own |= {"model": "tabular", "optimizer": "adamw", "random_state": 0}
-    own |= {"space": None, "verbose": False, "input_transform": None}
+    own |= {"space": None, "verbose": False, "importances": False, "input_transform": None}
     options = SEARCH | ProblemOptions.usual()
     assert given == {name: options[name] for name in given.keys() - own.keys()} | own
 

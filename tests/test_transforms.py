@@ -257,7 +257,9 @@ def test_a_transform_may_take_missing_cells_and_add_columns(tmp_path, folds):
     frame["y"] = frame["a"] > 0
     frame.loc[::5, "a"] = np.nan
     frame.loc[7, "colour"] = None
-    with pytest.raises(ValueError, match="25 missing cells, the first in column 'a', row 1; use missing="):
+    with pytest.raises(
+        ValueError, match=r"25 missing cells \('a' 24, 'colour' 1\), the first in column 'a', row 1; use missing="
+    ):
         pj.supervised(frame, target="y", transform="robust")
     task = pj.supervised(frame, target="y", transform=Marks())
     assert task.data.rows.x.shape[-1] == 8
