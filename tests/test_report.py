@@ -990,17 +990,22 @@ def test_axes_are_selected_on_by_keys(opened):
     page = opened(results)
     axis = page.locator("#parallel .hit").first
     axis.focus()
+    frame = "new Promise((next) => requestAnimationFrame(() => requestAnimationFrame(next)))"
     rate = (np.log10(results.points["learning_rate"]) + 4) / 4
     page.keyboard.press("ArrowUp")
+    page.evaluate(frame)
     assert selected(page)[0] == f"{int((rate >= 0.05).sum())} of 120 trials selected"
     for _ in range(4):
         page.keyboard.press("Shift+ArrowUp")
+    page.evaluate(frame)
     assert selected(page)[0] == f"{int((rate >= 0.25).sum())} of 120 trials selected"
     page.keyboard.press("ArrowDown")
+    page.evaluate(frame)
     below = ((rate >= 0.2) & (rate <= 0.95)).sum()
     assert selected(page)[0] == f"{int(below)} of 120 trials selected"
     assert axis.get_attribute("aria-valuetext") == "20 to 95 percent of the axis"
     page.keyboard.press("Delete")
+    page.evaluate(frame)
     assert selected(page)[0].startswith("120 of 120 trials")
 
 
