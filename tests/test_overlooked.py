@@ -254,7 +254,7 @@ def test_two_sweeps_of_one_second_have_two_directories(monkeypatch, tmp_path):
     """The name is taken by making the directory, which is gone again if nothing is written."""
     import datetime
 
-    from popjax.commands import experiment
+    from popjax.commands import directories
 
     class Now(datetime.datetime):
         @classmethod
@@ -264,7 +264,7 @@ def test_two_sweeps_of_one_second_have_two_directories(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(datetime, "datetime", Now)
     with contextlib.ExitStack() as opened:
-        made = [opened.enter_context(experiment.open_directory(None, "wine")) for _ in range(3)]
+        made = [opened.enter_context(directories.open_directory(None, "wine")) for _ in range(3)]
         stem = "wine-20260102-030405"
         assert [path.name for path in made] == [stem, f"{stem}-1", f"{stem}-2"]
         assert all(path.is_dir() for path in made)

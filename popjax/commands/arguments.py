@@ -177,12 +177,12 @@ def config_named(argv: list[str]) -> str | None:
     >>> config_named(["--trials", "3", "--config", "a.toml", "--config=b.toml"])
     'b.toml'
     """
-    found = None
+    file = ""
     for word, following in itertools.pairwise([*argv, ""]):
         flag, equals, value = word.partition("=")
         if flag == "--config":
-            found = value if equals else following
-    return found or None
+            file = value if equals else following
+    return file or None
 
 
 def with_choices(arguments: Arguments) -> Arguments:

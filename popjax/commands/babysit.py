@@ -12,7 +12,8 @@ import numpy as np
 import tyro
 
 from popjax.commands import cli
-from popjax.commands.experiment import Experiment, RowsOptions, open_directory
+from popjax.commands.directories import open_directory
+from popjax.commands.experiment import Experiment, RowsOptions
 from popjax.commands.options import Rewrite, Switch, Text, Whole
 from popjax.commands.steering import Beginning, Steering
 from popjax.commands.typed import commands_in, read_script, value_of

@@ -212,8 +212,8 @@ def run(main: Callable[[], Any]) -> NoReturn:
     except OSError as error:
         if error.errno in NO_SPACE and error.filename is None:  # else Python tries again at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        what = repr(os.fspath(error.filename)) if error.filename is not None else "standard output"
-        fail(f"{what}: {error.strerror or error}", code=NO_ROOM if error.errno in NO_SPACE else BAD_INPUT)
+        file = repr(os.fspath(error.filename)) if error.filename is not None else "standard output"
+        fail(f"{file}: {error.strerror or error}", code=NO_ROOM if error.errno in NO_SPACE else BAD_INPUT)
     finally:  # all is printed
         gc.freeze()  # Python's last collections would search JAX's objects for 0.6 s
         signal.setitimer(signal.ITIMER_REAL, 0)  # its handler is removed before Python exits

@@ -70,6 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     from popjax.core.machine import versions
     from popjax.core.programs_on_disk import cache_directory
     from popjax.engine.memory import free, total
+    from popjax.store.cleaning import bytes_in
 
     known = versions()
     print(f"popjax {known.pop('popjax')}, Python {platform.python_version()}, {platform.platform()}")
@@ -80,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         print(line)
     here, cache = Path.cwd(), cache_directory()
     complaints = [complaint for place in (here, cache) if (complaint := why_unwritable(place))]
-    print(f"programs that were compiled are kept in {cache}: {bytes_in(cache) / 2**20:.0f} MiB")
+    print(f"programs that were compiled are kept in {cache}: {bytes_in([cache]) / 2**20:.0f} MiB")
     print(f"free on the disk here: {shutil.disk_usage(here).free / 2**30:.1f} GiB")
     for package, what in EXTRAS.items():
         if importlib.util.find_spec(package) is None:
@@ -124,8 +125,3 @@ def why_unwritable(place: Path) -> str:
     except OSError as error:
         return f"cannot write to {str(place)!r}: {error.strerror}"
     return ""
-
-
-def bytes_in(place: Path) -> int:
-    """Size in bytes of all files in a directory."""
-    return sum(file.stat().st_size for file in place.glob("*") if file.is_file())

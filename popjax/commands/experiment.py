@@ -6,7 +6,7 @@ import importlib
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args, get_origin, get_type_hints
 
@@ -14,7 +14,6 @@ from popjax.commands.options import Missing, Text, Weights
 from popjax.core.counts import check_seed
 from popjax.core.faults import fault
 from popjax.core.programs_on_disk import enable_cache
-from popjax.core.storage import LOCK, locked
 from popjax.core.text import install, printable, tell
 
 if TYPE_CHECKING:
@@ -326,60 +325,3 @@ def describe_device() -> str:
     if name.startswith("CPU") and Path("/proc/driver/nvidia/version").exists():
         return f"{name}. THIS MACHINE HAS A GPU THAT IS NOT USED: {install("'jax[cuda12]'")}"
     return name
-
-
-@contextlib.contextmanager
-def open_directory(out: str | None, stem: str, resume: bool = False) -> Iterator[Path]:
-    """Context: the results directory, --out or a new one under runs/, which is removed if nothing is written there.
-
-    Raises ValueError if it holds a run, except on resume.
-    """
-    if out == "":
-        raise ValueError("--out '': name a directory")
-    directory = checked_directory(new_directory(stem) if out is None else Path(out), resume)
-    try:
-        yield directory
-    finally:
-        if out is None:
-            remove_empty(directory)
-
-
-def checked_directory(directory: Path, resume: bool) -> Path:
-    """The directory; raises ValueError if results cannot be written to it."""
-    from popjax.store.files import check_directory
-
-    try:
-        check_directory(directory, "run" if resume else None)
-    except ValueError as error:
-        raise ValueError(f"--out {error}") from None
-    if directory.is_dir():
-        with locked(directory):
-            pass
-    return directory
-
-
-def new_directory(stem: str) -> Path:
-    """A new directory under runs/, with the time in its name, of this process alone."""
-    import datetime
-    import itertools
-
-    stem = f"{stem}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    for serial in itertools.count():
-        directory = Path("runs") / (f"{stem}-{serial}" if serial else stem)
-        try:
-            directory.mkdir(parents=True)
-        except FileExistsError:  # of another process, too
-            continue
-        except OSError:  # which `check_directory` words
-            return directory
-        return directory
-    raise AssertionError("numbers do not end")
-
-
-def remove_empty(directory: Path) -> None:
-    """Remove a directory in which nothing was written, and the one around it if that is all."""
-    with contextlib.suppress(OSError):
-        if os.listdir(directory) == [LOCK]:
-            (directory / LOCK).unlink()
-        directory.rmdir()
-        directory.parent.rmdir()

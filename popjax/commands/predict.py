@@ -146,7 +146,7 @@ def predictor_in(arguments: Arguments) -> "Predictor":
         raise ValueError(f"{what}; use popjax.load_best({arguments.directory!r}).predict(rows)")
     if arguments.proba and not recipe.kind.chances:
         raise ValueError("--proba: the winner predicts no classes or labels; leave it out")
-    if arguments.spread and sum(one.members for one in predictor.trained) == 1:
+    if arguments.spread and sum(trial.members for trial in predictor.trained) == 1:
         how = "--choose ensemble, --folds or --repeats"
         raise ValueError(f"--spread: the winner is one model, and has none; search with {how}, or leave it out")
     return predictor
@@ -242,7 +242,7 @@ class Parquet(Sink):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        arrays = [one if isinstance(one, pa.ChunkedArray) else pa.array(as_list(one)) for one in columns]
+        arrays = [each if isinstance(each, pa.ChunkedArray) else pa.array(as_list(each)) for each in columns]
         table = pa.table(arrays, self.columns)
         self.parts = self.parts or pq.ParquetWriter(self.file, table.schema)
         self.parts.write_table(table)

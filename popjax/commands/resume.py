@@ -9,7 +9,7 @@ import tyro
 
 from popjax.commands import arguments as of_sweep
 from popjax.commands import cli
-from popjax.commands.experiment import open_directory
+from popjax.commands.directories import open_directory
 from popjax.commands.options import Text, Whole
 from popjax.commands.sweep import Sweep
 from popjax.core.storage import Corrupt

@@ -24,7 +24,8 @@ from popjax.commands.arguments import (
     with_metric,
 )
 from popjax.commands.config import toml_of
-from popjax.commands.experiment import describe_device, open_directory
+from popjax.commands.directories import open_directory
+from popjax.commands.experiment import describe_device
 from popjax.commands.outcome import outcome
 from popjax.core.storage import InUse
 from popjax.core.text import printable
@@ -92,9 +93,7 @@ class Sweep:
                 results = self.searched(request, stop)
         except Exception as error:
             if isinstance(error, OSError) and error.errno in cli.NO_SPACE:
-                cli.fail(
-                    f"--out {str(self.out)!r}: {error.strerror}; free some space or choose another", code=cli.NO_ROOM
-                )
+                cli.fail_to_write(f"--out {str(self.out)!r}", error)
             if arguments.task is None or isinstance(error, ValueError | MemoryError | InUse):
                 raise
             raise arguments.fault_of(error) from None

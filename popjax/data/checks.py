@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from popjax.data.columns import DROP, MEDIAN, Levels, place
-from popjax.data.dates import PARTS, part_names, raw_columns
+from popjax.data.dates import PARTS, dates_of_parts, part_names
 from popjax.data.inputs import Inputs, entries, taken
 from popjax.data.targets import LARGEST, Targets, check_whole
 from popjax.space.values import present
@@ -157,11 +157,11 @@ def _fill(
 
 def by_raw_column(lost: np.ndarray, columns: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
     """bool (rows, columns) of the columns as they were given, and their names: a date in the place of its parts."""
-    dates = [name.removesuffix(f".{PARTS[0]}") for name in columns if name.endswith(f".{PARTS[0]}")]
-    whole = {date: 0.0 for date in dates if set(part_names(date)) <= set(columns)}
-    first = {part_names(date)[0]: date for date in whole}
-    kept = [at for at, name in enumerate(columns) if name in first or raw_columns([name], whole) == (name,)]
-    return lost[:, kept], tuple(first.get(columns[at], columns[at]) for at in kept)
+    dates = {name.removesuffix(f".{PARTS[0]}") for name in columns if name.endswith(f".{PARTS[0]}")}
+    source = dates_of_parts(date for date in dates if set(part_names(date)) <= set(columns))
+    names = [source.get(name, name) for name in columns]
+    kept = [at for at, name in enumerate(names) if name not in names[:at]]  # all parts of a date lack the same cells
+    return lost[:, kept], tuple(names[at] for at in kept)
 
 
 def by_column(lost: np.ndarray, columns: tuple[str, ...]) -> str:

@@ -82,13 +82,22 @@ def parts(days: np.ndarray, first: float) -> np.ndarray:
     return np.where(known[:, None], np.column_stack(found), np.nan)
 
 
+def dates_of_parts(dates: Iterable[str]) -> dict[str, str]:
+    """Part -> the date that it is of.
+
+    >>> dates_of_parts(["day"])["day.month"]
+    'day'
+    """
+    return {part: date for date in dates for part in part_names(date)}
+
+
 def raw_columns(columns: Sequence[str], dates: Dates) -> tuple[str, ...]:
     """The columns of raw rows, in order: a date in the place of its parts.
 
     >>> raw_columns(("a", *part_names("day")), {"day": 0.0})
     ('a', 'day')
     """
-    source = {part: name for name in dates for part in part_names(name)}
+    source = dates_of_parts(dates)
     return tuple(dict.fromkeys(source.get(name, name) for name in columns))
 
 

@@ -24,6 +24,7 @@ from popjax.engine.states import States
 from popjax.scheduler import Decision, Status, Trials, check_decision
 from popjax.store.cohort import Cohort
 from popjax.store.decisions import Step
+from popjax.store.files import TUNING
 from popjax.store.history import History
 from popjax.store.journal import Journal
 from popjax.store.results import Results
@@ -143,7 +144,7 @@ class Trainer:
         self.checkpoint = None if commits is None else Checkpoint(commits, self.table, self.states)
         context = Context(self.timer.compiling, self.timer.training, self.timer.stop)
         if self.checkpoint is not None:
-            tuning = self.checkpoint.commits.directory.parent / "autotuning"
+            tuning = self.checkpoint.commits.directory.parent / TUNING
             context = dataclasses.replace(context, request=self.checkpoint.request, tuning=tuning)
         self.backend = backend(roster, context)
         self._enter(0)

@@ -9,10 +9,8 @@ import shutil
 from pathlib import Path
 
 from popjax.core.storage import Corrupt, locked, write_atomic
-from popjax.store.files import HOLDS
+from popjax.store.files import HOLDS, STATE, TUNING
 from popjax.store.listing import CLEANED, FINISHED, files_of_run, state_in_files
-
-STATE, TUNING = "state", "autotuning"
 
 
 def check_not_cleaned(directory: Path) -> None:

@@ -31,6 +31,7 @@ def check_format(directory: Path, run: Mapping[str, Any]) -> None:
         raise ValueError(f"{str(directory)!r} has format {written}, this popjax reads {FORMAT}; {remedy}")
 
 
+STATE, TUNING, SUMMARY = "state", "autotuning", "summary.json"  # in a run's directory
 HOLDS = {"run": "run.json", "session": "session.json"}  # what a directory may hold -> the file that marks it
 
 

@@ -9,6 +9,7 @@ from popjax.core.storage import Corrupt, flush_directory, write_atomic
 from popjax.space.space import Space
 from popjax.store.commits import Commits
 from popjax.store.decisions import NAME, REMARKS, Remark, Step, line_content, line_of, read_lines
+from popjax.store.files import STATE
 
 
 class Journal:
@@ -29,7 +30,7 @@ class Journal:
     def __init__(self, space: Space, directory: Path | None = None) -> None:
         self.space = space
         self.path = None if directory is None else directory / NAME
-        self.commits = None if directory is None else Commits.load(directory / "state")
+        self.commits = None if directory is None else Commits.load(directory / STATE)
         self.lines: list[Step | Remark] = []
         self.steps: list[Step] = []
         if self.path is not None and self.path.exists():

@@ -12,11 +12,11 @@ from typing import Any
 from popjax.core.storage import in_use
 from popjax.core.text import first_line
 from popjax.store.decisions import NAME, content_of_line
-from popjax.store.files import HOLDS, check_format, digest_of_json, jsonable, read_json
+from popjax.store.files import HOLDS, STATE, SUMMARY, check_format, digest_of_json, jsonable, read_json
 
 FINISHED, UNFINISHED, STOPPED, BY_MINUTES = "finished", "unfinished", "stopped", "stopped by --minutes"
 CLEANED = "cleaned"  # a file in state/, of a run that can no longer be resumed
-SUMMARY, LARGEST = "summary.json", 2**28  # bytes
+LARGEST = 2**28  # bytes of a file that is read
 SESSION, IN_USE = "session", "in use"
 TAIL = 2**16  # bytes at the end of a log in which its last remark is
 
@@ -72,7 +72,7 @@ def entry_of(directory: Path) -> Entry:
             check_format(directory, read_json(directory / HOLDS["session"]))
             return dataclasses.replace(found, state=IN_USE if in_use(directory) else SESSION)
         run, summary = files_of_run(directory)
-        cleaned = ", cleaned" if (directory / "state" / CLEANED).exists() else ""
+        cleaned = ", cleaned" if (directory / STATE / CLEANED).exists() else ""
         return dataclasses.replace(found, state=state_now(directory, run, summary) + cleaned, **told(run, summary))
     except (ValueError, OSError, RecursionError) as error:
         return dataclasses.replace(found, state=first_line(error))

@@ -15,6 +15,7 @@ from popjax.space.space import Space
 from popjax.store.files import (
     FORMAT,
     HOLDS,
+    SUMMARY,
     KeptTrial,
     check_format,
     load_best_files,
@@ -60,14 +61,14 @@ def write_run(
         write_best(directory, best.kept, best.value, best.together)
     elif (directory / "best").is_dir() and not (directory / "best").is_symlink():
         shutil.rmtree(directory / "best")  # from an earlier winner
-    write_json(directory / "summary.json", {**summary, "files": files})
+    write_json(directory / SUMMARY, {**summary, "files": files})
 
 
 def read_run(directory: Path, rule: Rule | None = None) -> dict[str, Any]:
     """Fields of the written Results; raises ValueError for a directory without a run, Corrupt for a damaged one."""
     run = read_json(directory / "run.json")
     check_format(directory, run)
-    summary = read_json(directory / "summary.json")
+    summary = read_json(directory / SUMMARY)
     written = summary.pop("files", None)
     files = written if isinstance(written, dict) else {}
     table, curves = (read_table(directory / name, files.get(name)) for name in (TRIALS, CURVES))

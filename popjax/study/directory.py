@@ -17,7 +17,7 @@ from popjax.engine.trainer import Trainer
 from popjax.executors.backend import Local
 from popjax.space.space import Space
 from popjax.store.cleaning import check_not_cleaned
-from popjax.store.files import FORMAT, HOLDS, check_format, read_json, write_json
+from popjax.store.files import FORMAT, HOLDS, SUMMARY, check_format, read_json, write_json
 from popjax.store.journal import Journal
 from popjax.study.request import SearchRequest
 from popjax.tuning.proposals import learns
@@ -219,7 +219,7 @@ class Directory(Recorded):
     def summary(self) -> dict[str, Any]:
         """The summary.json of the run that is resumed; empty if it is missing or unreadable."""
         try:
-            return read_json(self.path / "summary.json")
+            return read_json(self.path / SUMMARY)
         except ValueError:
             return {}
 

@@ -9,7 +9,7 @@ import numpy as np
 from popjax.core.doubt import doubt
 from popjax.core.text import plural, short
 from popjax.data.columns import MEDIAN, Levels, is_missing, place, recoded, some
-from popjax.data.dates import Dates, days_of, days_of_times, part_names, parts, raw_columns
+from popjax.data.dates import Dates, dates_of_parts, days_of, days_of_times, parts, raw_columns
 from popjax.data.frames import as_frame, dated, feature_cells, float_cells, numeric, series_of, times_of
 from popjax.data.inputs import Inputs
 from popjax.space.values import absent
@@ -184,7 +184,7 @@ def filled(recipe: Coded, x: np.ndarray, fill: np.ndarray | None, first: int = 0
     """
     if x.dtype.kind != "f":
         return x
-    source = {part: date for date in recipe.dates for part in part_names(date)}
+    source = dates_of_parts(recipe.dates)
     names = [source.get(name, name) for name in recipe.columns] if x.shape[1:] == (len(recipe.columns),) else ()
     if np.isinf(x).any():
         raise ValueError(f"a cell is infinite, {place(np.isinf(x), names, first)}; give a finite number")

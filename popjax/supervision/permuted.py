@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from popjax.data.dataset import Dataset
-from popjax.data.dates import part_names
+from popjax.data.dates import dates_of_parts
 from popjax.data.doubts import different_numbers
 from popjax.supervision.baselines import own_table
 from popjax.supervision.predictor import Predictor
@@ -52,7 +52,7 @@ def rises(
 def places_of(dataset: Dataset) -> dict[str, list[int]]:
     """Column of raw rows -> its places among the coded ones: of a date those of its parts."""
     names = list(dataset.columns) or [str(at) for at in range(dataset.x.shape[1])]
-    source = {part: date for date in dataset.dates for part in part_names(date)}
+    source = dates_of_parts(dataset.dates)
     found: dict[str, list[int]] = {}
     for at, name in enumerate(names):
         found.setdefault(source.get(name, name), []).append(at)
