@@ -108,7 +108,9 @@ def test_the_page_draws_the_front(rows, browser, tmp_path):
     page.goto((tmp_path / "run" / "report.html").as_uri())
     page.wait_for_selector("body[data-drawn]", state="attached")
     for name, other in (("front", results.parameters), ("front-1", results.values["val_accuracy"])):
-        trials, front, winner = page.evaluate(f"document.querySelector('#{name}').data.map(one => [one.x, one.y])")
+        drawn = page.evaluate(f"document.querySelector('#{name}').data.map(one => [one.x, one.y])")
+        trials, front, winner, in_hand = drawn
+        assert in_hand == [[], []]
         assert len(trials[0]) == len(results.order)
         assert front[0] == sorted(front[0])
         assert sorted(front[0]) == pytest.approx(sorted(other[results.front()]), rel=1e-4)
