@@ -1,12 +1,14 @@
 """The contract of what counts as best: which metric ranks, in which order, and which trial wins. No JAX here."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from popjax.core.counts import check_count
+from popjax.core.text import short
 from popjax.space.values import python_value
 from popjax.task import Metric, Task, check_mode, ranked_by
 
@@ -35,6 +37,45 @@ def less(one: Any, other: Any) -> Any:
     [True, False]
     """
     return (one[0] < other[0]) | ((one[0] == other[0]) & (one[1] < other[1]))
+
+
+class Limit(NamedTuple):
+    """What a trial's value must not exceed, or fall below, to be feasible.
+
+    Attributes:
+        name: of a metric, or of a cost.
+        sign: 1 if values are at most the bound, -1 if they are at least the bound.
+        bound: a finite number.
+    """
+
+    name: str
+    sign: int
+    bound: float
+
+    @classmethod
+    def of(cls, text: Any) -> Self:
+        """The limit of `name <= number` or `name >= number`; raises ValueError for anything else.
+
+        >>> str(Limit.of("parameters<=1e4")), Limit.of("val_recall >= 0.9").sign
+        ('parameters <= 10000', -1)
+        """
+        parts = re.fullmatch(r"\s*([^<>=\s]+)\s*(<=|>=)\s*([^<>=\s]+)\s*", text) if isinstance(text, str) else None
+        try:
+            bound = float(parts[3]) if parts else np.nan
+        except ValueError:
+            bound = np.nan
+        if parts is None or not np.isfinite(bound):
+            form = "name <= number or name >= number, such as parameters <= 10000"
+            raise ValueError(f"subject_to {short(text)}: write {form}")
+        return cls(parts[1], 1 if parts[2] == "<=" else -1, bound)
+
+    def __str__(self) -> str:
+        return f"{self.name} {'<=' if self.sign > 0 else '>='} {self.bound:.15g}"
+
+    def violation(self, values: np.ndarray) -> np.ndarray:
+        """Float (rows,): by how much values (rows,) are beyond the bound, as a share of it (of 1 for a bound of 0)."""
+        beyond = self.sign * (np.asarray(values, float) - self.bound)
+        return np.where(beyond > 0, beyond / (abs(self.bound) or 1), 0.0)
 
 
 class Finished(NamedTuple):
@@ -72,12 +113,15 @@ class Rule:
         at: which epoch of a member counts, for its value and its weights: "last", or "best" by the metric, then by
             the validation loss; of equal ones the earlier.
         patience: number of epochs without a better one after which a member rests; None: never. Only with at="best".
+        subject_to: texts `name <= number` or `name >= number`, of metrics and of costs: trials that violate none rank
+            before all others, and these by the sum of their relative violations (Deb 2000, "An efficient constraint
+            handling method for genetic algorithms"). Methods of a rule see feasible trials alone.
         name: the rule's name in `--choose` and run.json.
         call: the name of the function that makes it, and of that function's argument for `keep`.
         together: True if the kept trials predict together, rather than the winner alone.
 
-    Raises ValueError for another `mode` or `at`, a `keep` or `patience` that is not a whole number of at least 1, and
-    a `patience` with at="last".
+    Raises ValueError for another `mode` or `at`, a `keep` or `patience` that is not a whole number of at least 1, a
+    `patience` with at="last", and a `subject_to` that is no such text.
     """
 
     metric: Metric = None  # type: ignore[assignment]
@@ -85,6 +129,7 @@ class Rule:
     keep: int = 1
     at: str = "last"
     patience: int | None = None
+    subject_to: tuple[str, ...] = ()
 
     name: ClassVar[str] = "best"
     call: ClassVar[tuple[str, str]] = ("best", "keep")
@@ -98,7 +143,10 @@ class Rule:
             object.__setattr__(self, "patience", check_count("patience", self.patience))  # the dataclass is frozen
             if self.at != "best":
                 raise ValueError(f"patience={self.patience} needs at='best': a member rests after its best epoch")
-        fields: dict[str, Any] = {"keep": check_count("keep", self.keep)}
+        given: Any = self.subject_to
+        several = given if isinstance(given, list | tuple) else [given]
+        limits = tuple(dict.fromkeys(str(Limit.of(text)) for text in several))
+        fields: dict[str, Any] = {"keep": check_count("keep", self.keep), "subject_to": limits}
         if self.metric is not None:
             if self.metric in COSTS:
                 cost = f"{self.metric!s} is no metric but what a trial costs"
@@ -122,6 +170,11 @@ class Rule:
         return cls(metric, **given, **more)  # type: ignore[arg-type]
 
     @property
+    def limits(self) -> tuple[Limit, ...]:
+        """The limits of `subject_to`."""
+        return tuple(map(Limit.of, self.subject_to))
+
+    @property
     def improvement(self) -> Improvement | None:
         """When an epoch is better than those before it; None with at="last"."""
         if self.at == "last":
@@ -136,13 +189,29 @@ class Rule:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The objectives that are metrics, which the task reports."""
-        return tuple(one for one in self.objectives if one not in COSTS)
+        """The objectives and limits that are metrics, which the task reports."""
+        limited = (Metric(one.name) for one in self.limits)
+        return tuple(dict.fromkeys(one for one in (*self.objectives, *limited) if one not in COSTS))
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The costs of a trial that the rule uses."""
+        """The costs of a trial that the rule's methods use."""
         return tuple(str(one) for one in self.objectives if one in COSTS)
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """The costs of a trial that the rule's methods and its limits use."""
+        return tuple(dict.fromkeys((*self.needs, *(one.name for one in self.limits if one.name in COSTS))))
+
+    def violation(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Float (rows,): the sum of the relative violations of the limits; 0 for a feasible row.
+
+        >>> best = Rule("loss", subject_to=("parameters <= 100", "loss <= 2"))
+        >>> best.violation({"loss": np.array([1.0, 3.0]), "parameters": np.array([150, 100])}).tolist()
+        [0.5, 0.5]
+        """
+        rows = len(next(iter(values.values()), ()))
+        return sum((one.violation(values[one.name]) for one in self.limits), np.zeros(rows))
 
     def of(self, task: Task) -> Self:
         """The rule with the task's metric if it has none, and its mode; raises ValueError if the mode is unknown."""
@@ -180,6 +249,7 @@ class Rule:
     def written(self) -> dict[str, Any]:
         """The rule as JSON values, for run.json."""
         fields = {field.name: python_value(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        fields = {name: value for name, value in fields.items() if name != "subject_to" or value}
         known = [] if self.metric is None else self.objectives
         units = {str(one): one.unit for one in known if one.unit}
         return {"rule": self.name} | fields | ({"units": units} if units else {})

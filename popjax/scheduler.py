@@ -62,6 +62,7 @@ class _Columns(NamedTuple):
     costs: Mapping[str, np.ndarray]
     values: Mapping[str, np.ndarray]
     complete: np.ndarray
+    feasible: np.ndarray
 
 
 class Trials(_Columns):
@@ -84,6 +85,7 @@ class Trials(_Columns):
             that of the best epoch so far with at="best"; `curves` if None.
         complete: bool (trials,), each member of a trial is at the last epoch, or out of patience; all False if None.
             Such a trial can neither be copied nor changed; out of patience, its `until` is fulfilled at once.
+        feasible: bool (trials,), what counts after `epochs` violates no limit of the rule; all True if None.
     """
 
     __slots__ = ()
@@ -100,10 +102,12 @@ class Trials(_Columns):
         costs: Mapping[str, np.ndarray] = NONE,
         values: Mapping[str, np.ndarray] | None = None,
         complete: np.ndarray | None = None,
+        feasible: np.ndarray | None = None,
     ) -> Self:
         """Trials; the columns after `curves` are optional."""
         complete = np.zeros(len(epochs), bool) if complete is None else complete
         stopped = np.zeros(len(epochs), bool) if stopped is None else stopped
+        feasible = np.ones(len(epochs), bool) if feasible is None else feasible
         bucket = np.zeros(len(epochs), np.int64) if bucket is None else bucket
         values = curves if values is None else values
         return super().__new__(
@@ -118,6 +122,7 @@ class Trials(_Columns):
             costs=costs,
             values=values,
             complete=complete,
+            feasible=feasible,
         )
 
     def reached(self, last: int) -> np.ndarray:
@@ -231,7 +236,7 @@ def tied(problem: Problem, trials: Trials, order: np.ndarray, cut: int, epoch: i
     """
     if not 0 < cut < len(order):
         return 0
-    names = [name for name in dict.fromkeys((*problem.rule.objectives, TIES)) if name in trials.values]
+    names = [name for name in dict.fromkeys((*problem.rule.metrics, TIES)) if name in trials.values]
     columns = np.stack([trials.values[name][order, epoch - 1] for name in names])
     same = (columns == columns[:, [cut]]).all(0)
     return int(same.sum()) if same[cut - 1] else 0

@@ -14,7 +14,7 @@ from popjax.core.text import hparams_text, short
 from popjax.core.trees import abstract
 from popjax.engine.member import SEED, MemberFunctions
 from popjax.engine.tracer import Tracer
-from popjax.space.space import Points
+from popjax.space.space import Points, Space, group
 from popjax.task import Task
 
 COUNTS = ("updates", "parameters", "flops")
@@ -76,6 +76,26 @@ def checked_count(task: Task, name: str, values: Mapping[str, Any], trials: int)
     if not (np.isfinite(numbers) & (numbers >= 0)).all():
         raise ValueError(f"{what} returned {short(numbers.ravel()[0])}; return finite numbers of at least 0")
     return numbers if numbers.shape == (trials,) else numbers.reshape(-1)[0]
+
+
+def counts_of(task: Task, space: Space, points: Points, name: str) -> np.ndarray:
+    """Float (trials,): the "parameters" or the "flops" of points, columns (trials,), as the task's hint says.
+
+    Raises ValueError if the hint gives none.
+    """
+    points = space.filled(points)
+    numbers = {n: column.astype(int if space[n].whole else float) for n, column in points.items() if space[n].numeric}
+    others = {n: column.tolist() for n, column in points.items() if n not in numbers}
+    rows_of = group(list(others.values()), len(next(iter(points.values()))))
+    counts = np.zeros(sum(map(len, rows_of.values())))
+    for values, rows in rows_of.items():
+        given = {n: column[rows] for n, column in numbers.items()} | dict(zip(others, values, strict=True))
+        found = checked_count(task, name, given, len(rows))
+        if found is None:
+            what = f"subject_to {name}: {the_task(task)} does not count its {name} before training"
+            raise ValueError(f"{what}; give it hints=popjax.Hints({name}=...), or leave the limit out")
+        counts[rows] = found
+    return counts
 
 
 def check_settings_of(task: Task) -> None:

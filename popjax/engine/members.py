@@ -304,7 +304,9 @@ class MemberTable:
         lost = self.status == Status.DIVERGED
         loss = np.where(lost, np.inf, np.nan).astype(means[rule.metric].dtype)
         known = ~lost & np.isfinite([now[name] for name in rule.metrics]).all(0)
-        loss[known] = loss_of(rule, {name: column[known] for name, column in (now | dict(self.costs)).items()})
+        ranked = {name: column[known] for name, column in (now | dict(self.costs)).items()}
+        loss[known], feasible = loss_of(rule, ranked), np.ones(len(self), bool)
+        feasible[known] = rule.violation(ranked) == 0
         curves_shown, values_shown, costs_shown = map(read_only, (means, values, self.costs))  # the run's own memory
         return Trials(
             points,
@@ -315,6 +317,7 @@ class MemberTable:
             costs=costs_shown,
             values=values_shown,
             complete=self.ended(),
+            feasible=feasible,
         )
 
     def _diverge(self, members: np.ndarray) -> None:

@@ -100,7 +100,7 @@ class Roster:
         """The plan itself. Raises ValueError if metrics, parameters, sizes or hints contradict the traced task."""
         with calling(the_task(self.task), surely=False):
             check_metrics([bucket.functions for bucket in plan.buckets])
-            if "parameters" in self.config.rule.needs:
+            if "parameters" in self.config.rule.costs:
                 check_parameters(self._tracer(points))
         for bucket in plan.buckets:
             own = take(self.space.filled(points), bucket.rows)

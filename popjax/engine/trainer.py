@@ -148,7 +148,7 @@ class Trainer:
             context = dataclasses.replace(context, request=self.checkpoint.request, tuning=tuning)
         self.backend = backend(roster, context)
         self._enter(0)
-        self.table.costs = costs(roster, config.rule.needs)
+        self.table.costs = costs(roster, config.rule.costs)
         self.applied = 1
 
     def begin(self, first: Step) -> bool:
@@ -289,7 +289,7 @@ class Trainer:
         table.descend(list(decision.copy), list(decision.copy.values()))
         table.aim(decision.until)
         self.roster.alter(decision)
-        table.costs = costs(self.roster, self.config.rule.needs)
+        table.costs = costs(self.roster, self.config.rule.costs)
         if touched := [*decision.copy, *decision.fresh, *decision.set]:
             table.pinned[touched] = True
 

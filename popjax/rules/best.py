@@ -4,6 +4,7 @@ One standard error: Breiman et al. 1984, section 3.4.3.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import numpy as np
@@ -21,6 +22,7 @@ def best(
     patience: int | None = None,
     *,
     keep: int = 1,
+    subject_to: str | Sequence[str] = (),
 ) -> Rule:
     """Rank trials by a metric; the first one wins.
 
@@ -32,16 +34,21 @@ def best(
             optimistic.
         patience: number of epochs without a better one after which a member rests; None: never. Only with at="best".
         keep: number of best trials to keep the trained states of.
+        subject_to: a text `name <= number` or `name >= number`, or several, of metrics, "parameters" or "flops".
+            Trials that violate none rank before all others, and these by the sum of their relative violations. Points
+            that cost too much are drawn again.
 
-    Raises ValueError for another `mode` or `at`, a `keep` or `patience` that is not a whole number of at least 1, and
-    a `patience` with at="last".
+    Raises ValueError for another `mode` or `at`, a `keep` or `patience` that is not a whole number of at least 1, a
+    `patience` with at="last", and another `subject_to`.
 
     >>> best("val_loss", keep=5).written()
     {'rule': 'best', 'metric': 'val_loss', 'mode': None, 'keep': 5, 'at': 'last', 'patience': None}
     >>> best("val_loss", at="best", patience=10)
     best(metric='val_loss', keep=1, at='best', patience=10)
+    >>> best("val_loss", subject_to="parameters<=10000").subject_to
+    ('parameters <= 10000',)
     """
-    return Rule(metric, mode, keep, at, patience)  # type: ignore[arg-type]
+    return Rule(metric, mode, keep, at, patience, subject_to)  # type: ignore[arg-type]
 
 
 class OneSe(Rule):
@@ -76,6 +83,7 @@ def one_se(
     patience: int | None = None,
     *,
     keep: int = 1,
+    subject_to: str | Sequence[str] = (),
 ) -> Rule:
     """Rank trials as `best` does; the one with the fewest parameters within one standard error of the first wins.
 
@@ -86,7 +94,7 @@ def one_se(
     >>> one_se("val_accuracy").winner(Finished(values, {"val_accuracy": np.array([0.02, 0.1, 0.1])}))
     1
     """
-    return OneSe(metric, mode, keep, at, patience)  # type: ignore[arg-type]
+    return OneSe(metric, mode, keep, at, patience, subject_to)  # type: ignore[arg-type]
 
 
 TOGETHER = 25  # trials of an ensemble
@@ -126,6 +134,8 @@ def together(
     mode: str | None = None,
     at: str = "last",
     patience: int | None = None,
+    *,
+    subject_to: str | Sequence[str] = (),
 ) -> Rule:
     """Rank trials as `best` does; the best `size` are kept and predict together, by the mean of their predictions.
 
@@ -133,14 +143,15 @@ def together(
         size: number of best trials to keep the trained states of.
         method: "mean": each of them counts once. "greedy": those that a forward selection picks, counted as often as
             it picks them (see `popjax.ensemble`); for supervised tasks.
-        metric, mode, at, patience: those of `best`.
+        metric, mode, at, patience, subject_to: those of `best`; each trial of the ensemble violates none.
 
     Raises ValueError as `best` does, and for another method.
 
     >>> together(5, metric="val_loss").keep
     5
     """
-    return Together(metric, mode, check_count("size", size), at, patience, method)  # type: ignore[arg-type]
+    keep = check_count("size", size)
+    return Together(metric, mode, keep, at, patience, subject_to, method)  # type: ignore[arg-type]
 
 
 def method_of(rule: Rule) -> str:

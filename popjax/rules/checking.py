@@ -1,4 +1,7 @@
-"""Rules as they are called: what a user's own rule returns is checked at every call. No JAX here."""
+"""Rules as they are called: what a user's own rule returns is checked at every call. No JAX here.
+
+The limits of `Rule.subject_to` are applied here, for all rules alike: a rule's methods see feasible rows alone.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,23 +26,41 @@ def proven_rule(rule: Rule) -> bool:
 
 
 def order_of(rule: Rule, values: Values) -> np.ndarray:
-    """`Rule.order`: int (rows,), each row number once, best first. Raises ValueError for anything else."""
-    return rows_by(rule, "order", values, all_of_them=True)
+    """`Rule.order`: int (rows,), each row number once, best first. Raises ValueError for anything else.
+
+    Rows that violate a limit come after all others, by the sum of their relative violations, then by row.
+    """
+    if not rule.limits:
+        return rows_by(rule, "order", values, all_of_them=True)
+    violation = rule.violation(values)
+    good = np.flatnonzero(violation == 0)
+    others = np.flatnonzero(violation > 0)
+    order = good[rows_by(rule, "order", rows_of(values, good), all_of_them=True)]
+    return np.concatenate([order, others[np.argsort(violation[others], kind="stable")]])
 
 
 def front_of(rule: Rule, values: Values) -> np.ndarray:
-    """`Rule.front`: int (n,), different row numbers. Raises ValueError for anything else."""
-    return rows_by(rule, "front", values, all_of_them=False)
+    """`Rule.front`: int (n,), different row numbers; of rows that all violate a limit the one that does least.
+
+    Raises ValueError for anything else.
+    """
+    if not rule.limits:
+        return rows_by(rule, "front", values, all_of_them=False)
+    good = np.flatnonzero(rule.violation(values) == 0)
+    if len(good) == 0:
+        return order_of(rule, values)[:1]
+    return good[rows_by(rule, "front", rows_of(values, good), all_of_them=False)]
 
 
 def loss_of(rule: Rule, values: Values) -> np.ndarray:
-    """`Rule.loss`: float (rows,), without NaN; the place in the order of a rule that orders without a loss of its own.
+    """`Rule.loss`: float (rows,), without NaN; the place in the order of a rule that orders without a loss of its own,
+    and under limits.
 
     Raises ValueError for anything else.
     """
     if (count := count_of(values)) == 0:
         return np.zeros(0)
-    if overrides(type(rule), Rule, "order") and not overrides(type(rule), Rule, "loss"):
+    if rule.limits or (overrides(type(rule), Rule, "order") and not overrides(type(rule), Rule, "loss")):
         places = np.empty(count)
         places[order_of(rule, values)] = np.arange(count)
         return places
@@ -53,7 +74,14 @@ def loss_of(rule: Rule, values: Values) -> np.ndarray:
 
 
 def winner_of(rule: Rule, finished: Finished) -> int:
-    """`Rule.winner`: a row number of the finished trials. Raises ValueError for anything else."""
+    """`Rule.winner`: a row number of the finished trials, among those that violate no limit if there are any.
+
+    Raises ValueError for anything else.
+    """
+    feasible = int((rule.violation(finished.values) == 0).sum())  # they come first
+    if feasible == 0:
+        return 0
+    finished = Finished(*(rows_of(columns, np.arange(feasible)) for columns in finished)) if rule.limits else finished
     count, what = count_of(finished.values), f"{the_rule(rule)}: winner"
     found: Any = twice(what, rule, "winner", finished)
     whole = isinstance(found, int | np.integer) and not isinstance(found, bool)
@@ -104,6 +132,11 @@ def twice(what: str, rule: Rule, method: str, given: Any) -> Any:
 def the_rule(rule: Rule) -> str:
     """A rule in the words of an error message."""
     return f"the rule {type(rule).__name__}"
+
+
+def rows_of(values: Values, rows: np.ndarray) -> Values:
+    """The columns by name, of these rows (n,)."""
+    return {name: column[rows] for name, column in values.items()}
 
 
 def count_of(values: Values) -> int:

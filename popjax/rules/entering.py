@@ -63,7 +63,7 @@ def check_settings(rule: Rule) -> None:
         raise ValueError(f"{what}: {contradiction}; {remedy}")
     with calling(f"{what}: written"):
         written: Any = rule.written()
-    names = {field.name for field in dataclasses.fields(rule)}
+    names = {field.name for field in dataclasses.fields(rule)} - {"subject_to"}  # written if there is one
     if not isinstance(written, dict) or written.get("rule") != rule.name or not names <= written.keys():
         raise ValueError(f"{what}: written returned {short(written, 60)}; return super().written() | what is yours")
     for name, value in written.items():
@@ -120,7 +120,7 @@ def check_on_metrics(rule: Rule, metrics: Sequence[str], members: int) -> None:
     """
     if proven_rule(rule):
         return
-    names, draws = dict.fromkeys([*metrics, *rule.needs]), np.random.default_rng(0)
+    names, draws = dict.fromkeys([*metrics, *rule.costs]), np.random.default_rng(0)
     values = {name: draws.uniform(0.1, 0.9, ROWS) for name in names}
     try:
         loss_of(rule, values)

@@ -1,7 +1,7 @@
 """The rule `pareto`: several objectives, by nondominated fronts and hypervolume."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -34,7 +34,9 @@ class Pareto(Rule):
 
     def __repr__(self) -> str:
         objectives = [] if self.metric is None else [repr(str(one)) for one in self.objectives]
-        return f"pareto({', '.join([*objectives, *([] if self.keep == 1 else [f'keep={self.keep}'])])})"
+        given = {"keep": (self.keep, 1), "subject_to": (self.subject_to, ())}
+        more = [f"{name}={value!r}" for name, (value, usual) in given.items() if value != usual]
+        return f"pareto({', '.join([*objectives, *more])})"
 
     @classmethod
     def asked(cls, metric: str | None, keep: int | None = None, **given: Any) -> Self:
@@ -100,7 +102,7 @@ class Pareto(Rule):
         return super().written() | {"others": [str(one) for one in self.others]}
 
 
-def pareto(*objectives: Metric | str, keep: int = 1) -> Rule:
+def pareto(*objectives: Metric | str, keep: int = 1, subject_to: str | Sequence[str] = ()) -> Rule:
     """Rank trials by several objectives: first the trials that no other dominates, then those of the rest, and so on.
 
     Within a front, trials rank by what they add to the hypervolume between the front and the worst value of each
@@ -111,6 +113,7 @@ def pareto(*objectives: Metric | str, keep: int = 1) -> Rule:
             and "flops", the operations of an epoch; of these two less is better. If none are given: the task's
             metric and "parameters".
         keep: number of best trials to keep the trained states of.
+        subject_to: that of `best`: the fronts are those of the trials that violate nothing.
 
     Raises ValueError for a single objective, and for a first one that is not a metric.
 
@@ -120,8 +123,9 @@ def pareto(*objectives: Metric | str, keep: int = 1) -> Rule:
     ([2, 1, 0, 3], [0, 2, 1])
     """
     if not objectives:
-        return Pareto(keep=keep)
-    return Pareto(objectives[0], keep=keep, others=tuple(objectives[1:]))  # type: ignore[arg-type]
+        return Pareto(keep=keep, subject_to=subject_to)  # type: ignore[arg-type]
+    others = tuple(objectives[1:])
+    return Pareto(objectives[0], keep=keep, others=others, subject_to=subject_to)  # type: ignore[arg-type]
 
 
 def fronts_of(losses: np.ndarray) -> np.ndarray:

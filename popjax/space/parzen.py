@@ -5,7 +5,7 @@ next point is the one with the largest ratio of the two. The densities are those
 `TPESampler(multivariate=True)`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,14 @@ RECENT = 25  # latest points, of weight 1; older ones have less, down to 1/n for
 NARROWEST = 100  # a component is at least 1/NARROWEST of an axis wide
 
 
-def parzen(n: int, good: np.ndarray, others: np.ndarray, sizes: Sequence[int], seed: Any) -> np.ndarray:
+def parzen(
+    n: int,
+    good: np.ndarray,
+    others: np.ndarray,
+    sizes: Sequence[int],
+    seed: Any,
+    prior: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> np.ndarray:
     """The next n points (n, axes); each counts among `others` for those after it, so that they spread out.
 
     Args:
@@ -25,6 +32,7 @@ def parzen(n: int, good: np.ndarray, others: np.ndarray, sizes: Sequence[int], s
         others: the other points (k, axes), likewise.
         sizes: number of values of each axis, which are 0, 1, ...; 0 for numbers, which lie in [0, 1].
         seed: for `numpy.random.default_rng`.
+        prior: what is added to the logarithm of the ratio, (n,) of points (n, axes); None: nothing.
 
     >>> good, others = np.array([[0.8], [0.82]] * 8), np.array([[0.1], [0.5]])
     >>> bool((parzen(8, good, others, [0], seed=0) > 0.6).all())
@@ -32,7 +40,10 @@ def parzen(n: int, good: np.ndarray, others: np.ndarray, sizes: Sequence[int], s
     """
     near = Density(good, sizes)
     candidates = near.sample(n * CANDIDATES, np.random.default_rng(seed))
-    gain = near.log(candidates).reshape(n, CANDIDATES)
+    gain = near.log(candidates)
+    if prior is not None:
+        gain = gain + prior(candidates)
+    gain = gain.reshape(n, CANDIDATES)
     candidates = candidates.reshape(n, CANDIDATES, len(sizes))
     points = np.empty((n, len(sizes)))
     for row in range(n):

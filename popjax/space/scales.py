@@ -7,10 +7,12 @@ units, decades for a learning rate, decades of 1-β for a momentum (Bergstra and
 
 import dataclasses
 import math
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from popjax.space.beliefs import SHARE, WIDTH, Belief
 from popjax.space.values import WHEN, Condition, clauses, condition_values, finite, is_number, python_value, word
 
 
@@ -50,7 +52,7 @@ class Scale:
         """
         return value
 
-    def when(self, **condition: Any) -> "Conditional":
+    def when(self, **condition: Any) -> "Entry":
         """The scale of a hyperparameter that exists only where others have these values, one or several each.
 
         Elsewhere it is null in tables, and reading it raises `Inactive` if the others are static.
@@ -58,7 +60,22 @@ class Scale:
         >>> print(OneMinusLogUniform(0.9, 0.999).when(optimizer="sgd"))
         one_minus_log_uniform(0.9, 0.999) when optimizer=sgd
         """
-        return Conditional(self, condition)
+        return Entry(self, condition)
+
+    def near(self, *values: Any, width: float = WIDTH, share: float = SHARE) -> "Entry":
+        """The scale with a belief: good values are expected near these; see `Belief`.
+
+        `share` of the points are drawn near them, `width` of the scale's axis apart, or of a choice these values
+        themselves; the others from the whole scale. Shares are of points, not of values: where several hyperparameters
+        have beliefs, one point has all of them near, or none, so that beliefs that are wrong together cost at most
+        1 / (1 - share) times the trials too.
+
+        Raises ValueError for a value that the scale does not have, and as `Belief` does.
+
+        >>> print(LogUniform(1e-4, 1).near(0.01, width=0.05).when(optimizer="sgd"))
+        log_uniform(0.0001, 1) near 0.01, width=0.05 when optimizer=sgd
+        """
+        return Entry(self).near(*values, width=width, share=share)
 
     @property
     def inactive(self) -> Any:
@@ -99,30 +116,48 @@ class Scale:
         """True if every value is an int."""
         return False
 
+    @property
+    def ordered(self) -> bool:
+        """True if neighbours on the unit interval are alike; False for a choice."""
+        return True
+
 
 @dataclasses.dataclass(frozen=True)
-class Conditional:
-    """A scale with the condition under which its hyperparameter exists; a Space keeps the two apart.
+class Entry:
+    """A scale with what is known of its hyperparameter beside it; a Space keeps them apart.
 
-    Raises ValueError for a parent without values, and for a value that is not a finite number, str or bool.
+    Attributes:
+        condition: other hyperparameters -> their values for which this one exists; empty: it always does.
+        belief: where good values are expected; None: nowhere.
+
+    Raises ValueError for a parent without values, for a value that is not a finite number, str or bool, and for a
+    belief in a value that the scale does not have.
 
     >>> print(uniform(0, 1).when(optimizer=("sgd", "nesterov"), depth=3))
     uniform(0, 1) when optimizer=sgd|nesterov and depth=3
     """
 
     scale: Scale
-    condition: Condition
+    condition: Condition = MappingProxyType({})
+    belief: Belief | None = None
 
     def __post_init__(self) -> None:
         condition = {parent: condition_values(parent, values) for parent, values in self.condition.items()}
         object.__setattr__(self, "condition", condition)
+        if self.belief is not None:
+            self.belief.check(self.scale)
 
     def __str__(self) -> str:
-        return f"{self.scale}{WHEN}{clauses(self.condition)}" if self.condition else str(self.scale)
+        condition = f"{WHEN}{clauses(self.condition)}" if self.condition else ""
+        return f"{self.scale}{'' if self.belief is None else self.belief}{condition}"
 
     def when(self, **condition: Any) -> Self:
         """The scale with further parents, or other values of the same ones."""
         return dataclasses.replace(self, condition={**self.condition, **condition})
+
+    def near(self, *values: Any, width: float = WIDTH, share: float = SHARE) -> Self:
+        """The scale with a belief; see `Scale.near`."""
+        return dataclasses.replace(self, belief=Belief(values, width, share))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -357,6 +392,10 @@ class Choice(Scale):
     def __str__(self) -> str:
         static = ", static=True" if self.static else ""
         return f"choice({', '.join(map(repr, self.values))}{static})"
+
+    @property
+    def ordered(self) -> bool:
+        return False
 
     def _from_unit(self, u: np.ndarray) -> np.ndarray:
         values = np.empty(len(self.values), object)

@@ -1,19 +1,24 @@
 """A space: the hyperparameters of a search, each with its scale. No JAX here."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from popjax.core.counts import check_count
+from popjax.core.text import short
 from popjax.core.toml import read_toml
 from popjax.space import samplers
-from popjax.space.scales import Conditional, Constant, Scale
+from popjax.space.beliefs import Belief
+from popjax.space.constraints import Constraint, constraints_of
+from popjax.space.scales import Constant, Entry, Scale
 from popjax.space.spelling import read_scale, written_scale
 from popjax.space.values import Condition, clauses, ordered, present
 
 Points = Mapping[str, np.ndarray]  # one column (trials,) per hyperparameter
+WHERE = "where"  # the key of the constraints among the entries of a space
+JUDGED, FEWEST = 10_000, 1000  # points after which at most one in FEWEST that is accepted is too few
 RESERVED = (
     "trial",
     "fold",
@@ -27,7 +32,9 @@ RESERVED = (
     "value",
     "parameters",
     "flops",
+    "feasible",
     "steered",
+    WHERE,
 )
 
 
@@ -35,11 +42,14 @@ class Space(Mapping[str, Scale]):
     """An ordered mapping of hyperparameter names to scales; a plain value becomes a Constant.
 
     A hyperparameter with a condition (`scale.when(parent=value)`) is inactive elsewhere: NaN in its column, or None in
-    a column of objects. Raises ValueError for a name that is reserved or not an identifier, a value that is neither a
-    scale nor a valid constant, a parent that is not in the space, and a cycle of conditions.
+    a column of objects. With a belief (`scale.near(0.01)`) most of its points are drawn near some values. Constraints
+    between hyperparameters are added by `where`. Raises ValueError for a name that is reserved or not an identifier, a
+    value that is neither a scale nor a valid constant, a parent that is not in the space, and a cycle of conditions.
 
     Attributes:
         conditions: name -> parent -> values, of the conditional hyperparameters, each after its parents.
+        beliefs: name -> Belief, of the hyperparameters that have one.
+        constraints: what every point satisfies.
 
     >>> from popjax.space.scales import integers, log_uniform
     >>> space = Space(learning_rate=log_uniform(1e-4, 1), hidden=integers(50, 100), momentum=0.9)
@@ -49,13 +59,17 @@ class Space(Mapping[str, Scale]):
 
     def __init__(self, /, **scales: Any) -> None:
         self._scales: dict[str, Scale] = {}
+        self.beliefs: dict[str, Belief] = {}
+        self.constraints: tuple[Constraint, ...] = ()
         conditions: dict[str, Condition] = {}
         for name, scale in scales.items():
             if name in RESERVED:
                 raise ValueError(f"{name!r} is a reserved name; call the hyperparameter something else")
             if not name.isidentifier():
                 raise ValueError(f"{name!r} is no name for a hyperparameter; use letters, digits and underscores")
-            if isinstance(scale, Conditional):
+            if isinstance(scale, Entry):
+                if scale.belief is not None:
+                    self.beliefs[name] = scale.belief
                 conditions[name], scale = scale.condition, scale.scale
             try:
                 self._scales[name] = scale if isinstance(scale, Scale) else Constant(scale)
@@ -74,43 +88,82 @@ class Space(Mapping[str, Scale]):
         return len(self._scales)
 
     def __eq__(self, other: object) -> bool:
-        return self.entries() == other.entries() if isinstance(other, Space) else NotImplemented
+        if not isinstance(other, Space):
+            return NotImplemented
+        return (self.entries(), self.constraints) == (other.entries(), other.constraints)
 
     def __repr__(self) -> str:
-        return f"Space({', '.join(f'{name}={scale}' for name, scale in self.entries().items())})"
+        where = f".where({', '.join(repr(str(one)) for one in self.constraints)})" if self.constraints else ""
+        return f"Space({', '.join(f'{name}={scale}' for name, scale in self.entries().items())}){where}"
 
     def _repr_html_(self) -> str:
         import popjax as pj
 
         return str(pj.as_html(self))
 
-    def entries(self) -> dict[str, Scale | Conditional]:
-        """Name -> scale, as a Conditional if it has a condition."""
-        conditions = self.conditions
-        return {name: s.when(**conditions[name]) if name in conditions else s for name, s in self.items()}
+    def entries(self) -> dict[str, Scale | Entry]:
+        """Name -> scale, as an Entry if it has a condition or a belief."""
+        beside = {
+            name: Entry(scale, self.conditions.get(name, {}), self.beliefs.get(name)) for name, scale in self.items()
+        }
+        return {n: one if one.condition or one.belief is not None else one.scale for n, one in beside.items()}
+
+    def where(self, *constraints: str | Constraint) -> "Space":
+        """A copy with further constraints, such as "hidden * depth <= 300": each point that is drawn satisfies them.
+
+        A constraint that reads an inactive hyperparameter holds. See `Constraint` for what may stand in one.
+
+        Raises ValueError for an invalid constraint, and one that reads what is not in the space, or has no numbers.
+
+        >>> from popjax.space.scales import integers
+        >>> space = Space(hidden=integers(50, 100), depth=integers(2, 4)).where("hidden * depth <= 300")
+        >>> points = space.sample(100)
+        >>> len(points["hidden"]), bool((points["hidden"] * points["depth"] <= 300).all())
+        (100, True)
+        """
+        found = constraints_of([*self.constraints, *constraints])
+        for one in found:
+            for name in one.names:
+                if name not in self:
+                    raise ValueError(f"where {one}: there is no hyperparameter {name!r}; there are {', '.join(self)}")
+                if not self[name].numeric:
+                    raise ValueError(
+                        f"where {one}: {name} is {self[name]}, no number; write a condition: .when({name}=)"
+                    )
+        copy = Space(**self.entries())
+        copy.constraints = found
+        return copy
+
+    def violated(self, points: Points) -> np.ndarray:
+        """bool (trials,): the points violate a constraint."""
+        rows = len(next(iter(points.values()), ()))
+        return ~np.logical_and.reduce([np.ones(rows, bool), *(one.holds(points) for one in self.constraints)])
 
     def replace(self, /, **scales: Any) -> "Space":
         """A copy with the named scales set or added.
 
-        A scale without a condition keeps that of its name; `scale.when()` removes it.
+        A scale without a condition keeps that of its name; `scale.when()` removes it. A belief goes with its scale.
         """
-        return Space(**{**self.entries(), **{name: self._kept(name, scale) for name, scale in scales.items()}})
+        entries = {**self.entries(), **{name: self._kept(name, scale) for name, scale in scales.items()}}
+        return Space(**entries).where(*self.constraints)
 
     def _kept(self, name: str, scale: Any) -> Any:
         """The new scale of a name, with the name's condition so far if the scale has none of its own."""
-        if name not in self.conditions or isinstance(scale, Conditional):
+        if name not in self.conditions or (isinstance(scale, Entry) and scale.belief is None):
             return scale
-        return (scale if isinstance(scale, Scale) else Constant(scale)).when(**self.conditions[name])
+        own = scale if isinstance(scale, Scale | Entry) else Constant(scale)
+        return own if isinstance(own, Entry) and own.condition else own.when(**self.conditions[name])
 
     def only(self, names: Any) -> "Space":
-        """A copy with only the named hyperparameters, in this space's order; conditions on others are dropped."""
+        """A copy with only the named hyperparameters, in this space's order; without what is said of others."""
         found: dict[str, Any] = {}
         for name, entry in self.entries().items():
-            if name in names and isinstance(entry, Conditional):
-                entry = entry.scale.when(**{p: values for p, values in entry.condition.items() if p in names})
+            if name in names and isinstance(entry, Entry):
+                mine = {parent: values for parent, values in entry.condition.items() if parent in names}
+                entry = Entry(entry.scale, mine, entry.belief)
             if name in names:
                 found[name] = entry
-        return Space(**found)
+        return Space(**found).where(*(one for one in self.constraints if set(one.names) <= found.keys()))
 
     @property
     def searched(self) -> tuple[str, ...]:
@@ -121,18 +174,56 @@ class Space(Mapping[str, Scale]):
         """`n` points as columns (n,): float64, int64, or objects for choices; inactive values as in `masked`.
 
         For "random" and "sobol" the first k of n points are the points for k. A "grid" has at most n points, spread
-        as evenly over the axes as that allows.
+        as evenly over the axes as that allows. Points that violate a constraint are drawn again, or left out of a grid.
 
-        Raises ValueError for an empty space, an n below 1, a seed below 0, and an unknown sampler.
+        Raises ValueError for an empty space, an n below 1, a seed below 0, an unknown sampler, a grid over beliefs, and
+        constraints that fewer than one in a thousand of 10,000 points satisfy.
         """
+        return self.accepted(n, seed, sampler)[0]
+
+    def accepted(
+        self, n: int, seed: int = 0, sampler: str = "random", accepts: Callable[[Points], np.ndarray] | None = None
+    ) -> tuple[dict[str, np.ndarray], int]:
+        """The points of `sample` that `accepts` takes too, bool (n,) of columns (n,), and the number drawn for them."""
+        points = self._drawn(n, seed, sampler)
+        if not self.constraints and accepts is None:
+            return points, n
+        drawn, good = n, self.good(points, accepts)
+        while good.sum() < n and sampler != "grid":
+            if drawn >= JUDGED and good.sum() * FEWEST < drawn:
+                break
+            drawn *= 2
+            points = self._drawn(drawn, seed, sampler)
+            good = self.good(points, accepts)
+        if not good.any() or (good.sum() < n and sampler != "grid"):
+            limits = [*map(str, self.constraints), *([] if accepts is None else ["the limits of the rule"])]
+            what = f"{int(good.sum())} of {len(good):,} points of the space satisfy {' and '.join(limits)}"
+            raise ValueError(f"{what}; loosen one of them, or narrow the scales to where they hold")
+        rows = np.flatnonzero(good)[:n]
+        return take(points, rows), int(rows[-1]) + 1
+
+    def good(self, points: Points, accepts: Callable[[Points], np.ndarray] | None = None) -> np.ndarray:
+        """bool (trials,): the points satisfy the constraints, and `accepts` takes them."""
+        good = ~self.violated(points)
+        if accepts is not None and good.any():
+            good[good] = accepts(take(points, np.flatnonzero(good)))
+        return good
+
+    def _drawn(self, n: int, seed: int, sampler: str) -> dict[str, np.ndarray]:
+        """`sample` without constraints. One more axis says which points have what is believed."""
         if len(self) == 0:
             raise ValueError("the space is empty: name at least one hyperparameter")
         check_count("trials", n)
         check_count("seed", seed, 0)
         names = self.searched
-        levels = [self[name].levels for name in names]
-        columns = samplers.draw(sampler, n, levels, seed)
-        units = dict(zip(names, columns.T, strict=True))
+        if self.beliefs and sampler == "grid":
+            name, belief = next(iter(self.beliefs.items()))
+            raise ValueError(f"sampler 'grid' is even, and {name} is believed{belief}; use random, sobol or tpe")
+        axes = [*(self[name].levels for name in names), *([np.inf] if self.beliefs else [])]
+        columns = samplers.draw(sampler, n, axes, seed)
+        units = dict(zip(names, columns.T, strict=False))
+        for name, belief in self.beliefs.items():
+            units[name] = np.where(columns[:, -1] < belief.share, belief.near(self[name], units[name]), units[name])
         count = len(columns)
         points = {name: scale.from_unit(units.get(name, np.zeros(count))) for name, scale in self.items()}
         if sampler == "grid" and self.conditions:  # points that differ only in inactive values are one point
@@ -199,26 +290,35 @@ class Space(Mapping[str, Scale]):
                         raise ValueError(f"{what}; name one of its values")
 
     @classmethod
-    def from_dict(cls, entries: Mapping[str, Any]) -> Self:
-        """The space of `{name: str or value}`, each read by `read_scale`; raises ValueError naming the entry."""
+    def from_dict(cls, entries: Mapping[str, Any]) -> "Space":
+        """The space of `{name: str or value}`, each read by `read_scale`; raises ValueError naming the entry.
+
+        The entry "where" is a list of constraints.
+        """
         scales: dict[str, Any] = {}
-        for name, entry in entries.items():
+        for name, entry in ((name, entry) for name, entry in entries.items() if name != WHERE):
             try:
                 scales[name] = read_scale(entry)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
-        return cls(**scales)
+        space = cls(**scales)
+        if WHERE not in entries:
+            return space
+        if not isinstance(entries[WHERE], str | list | tuple):
+            raise ValueError(f'where is {short(entries[WHERE])}; give a list of texts, as ["hidden * depth <= 300"]')
+        return space.where(*constraints_of(entries[WHERE]))
 
     def to_dict(self) -> dict[str, Any]:
         """The space as `{name: str or value}`, for `from_dict`."""
-        return {name: written_scale(entry) for name, entry in self.entries().items()}
+        found = {name: written_scale(entry) for name, entry in self.entries().items()}
+        return found | ({WHERE: [str(one) for one in self.constraints]} if self.constraints else {})
 
     @classmethod
-    def from_toml(cls, path: str | Path) -> Self:
+    def from_toml(cls, path: str | Path) -> "Space":
         """The space in a TOML file, one line per hyperparameter: `learning_rate = "log_uniform(1e-4, 1)"`.
 
-        A list is a choice; `{scale = "uniform(0, 1)", when = {depth = [3, 4]}}` has a condition. Raises ValueError
-        naming the file.
+        A list is a choice; `{scale = "uniform(0, 1)", when = {depth = [3, 4]}}` has a condition; `where` is the list of
+        constraints. Raises ValueError naming the file.
         """
         content = read_toml(path, "space")
         try:
@@ -240,7 +340,7 @@ def group(columns: list[list[Any]], rows: int) -> dict[tuple[Any, ...], np.ndarr
     return {values: np.array(rows) for values, rows in groups.items()}
 
 
-def setting(text: str, where: str) -> tuple[str, Scale | Conditional]:
+def setting(text: str, where: str) -> tuple[str, Scale | Entry]:
     """Name and scale of `name=value` or `name=scale`, given at `where`; raises ValueError for anything else."""
     name, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not name:
@@ -249,5 +349,5 @@ def setting(text: str, where: str) -> tuple[str, Scale | Conditional]:
         scale = read_scale(value)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    Space(**{name: scale.scale if isinstance(scale, Conditional) else scale})  # checks the name
+    Space(**{name: scale.scale if isinstance(scale, Entry) else scale})  # checks the name
     return name, scale

@@ -6,14 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from popjax.core.text import short
-from popjax.space.scales import SCALES, Choice, Conditional, Constant, Scale
+from popjax.space.beliefs import NEAR
+from popjax.space.scales import SCALES, Choice, Constant, Entry, Scale
 from popjax.space.values import WHEN
 
-VALUE = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s|'"=]+)"""
-CLAUSE = rf"([^\W\d]\w*)\s*=\s*({VALUE}(?:\s*\|\s*{VALUE})*)"
+VALUE = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s|'"=,]+)"""
+VALUES = rf"({VALUE}(?:\s*\|\s*{VALUE})*)"
+CLAUSE = rf"([^\W\d]\w*)\s*=\s*{VALUES}"
+OPTION = r"(width|share)\s*=\s*([^\s,]+)"
+CONDITION, BELIEF = rf"{CLAUSE}(?:\s+and\s+{CLAUSE})*", rf"{VALUES}(?:\s*,\s*{OPTION})*"
 
 
-def read_scale(entry: Any) -> Scale | Conditional:
+def read_scale(entry: Any) -> Scale | Entry:
     """The scale of an entry: a str for `parse_scale`, a list of choices, a plain value, or a mapping {scale, when}.
 
     Raises ValueError for anything else.
@@ -30,30 +34,34 @@ def read_scale(entry: Any) -> Scale | Conditional:
         return parse_scale(entry)
     if isinstance(entry, list):
         return Choice(*entry)
-    return entry if isinstance(entry, Scale | Conditional) else Constant(entry)
+    return entry if isinstance(entry, Scale | Entry) else Constant(entry)
 
 
-def parse_scale(text: str) -> Scale | Conditional:
+def parse_scale(text: str) -> Scale | Entry:
     """The scale that `text` spells: a call such as `log_uniform(1e-4, 1)`, a number, or a word.
 
-    Text after "when" is a condition: `uniform(0, 0.5) when depth=3|4 and optimizer=sgd`.
+    Text after "when" is a condition: `uniform(0, 0.5) when depth=3|4 and optimizer=sgd`. Text after "near", before
+    it, is a belief: `log_uniform(1e-4, 1) near 0.01|0.1, width=0.05, share=0.9`.
     The text is parsed, never evaluated. Raises ValueError for anything else.
 
     >>> print(parse_scale("choice('relu', 'tanh')"))
     choice('relu', 'tanh')
     """
-    ends = [match.start() for match in re.finditer(WHEN, text)]
-    for end in ends:
-        tail = text[end + len(WHEN) :].strip()
-        if not re.fullmatch(rf"{CLAUSE}(?:\s+and\s+{CLAUSE})*", tail):
-            continue  # within a quoted str
-        scale = parse_scale(text[:end])
-        found = {
-            parent: tuple(map(read_value, re.findall(VALUE, values))) for parent, values in re.findall(CLAUSE, tail)
-        }
-        return scale.when(**found)
-    if ends and text.count("'") + text.count('"') == 0:
-        raise ValueError(f"cannot read {short(text, 100)}; write a condition such as: when optimizer=sgd, or depth=3|4")
+    for mark, form, added, example in (
+        (WHEN, CONDITION, with_condition, "a condition such as: when optimizer=sgd, or depth=3|4"),
+        (NEAR, BELIEF, with_belief, "a belief such as: near 0.01|0.1, share=0.9"),
+    ):
+        ends = [match.start() for match in re.finditer(mark, text)]
+        for end in ends:
+            if re.fullmatch(form, tail := text[end + len(mark) :].strip()):  # else within a quoted str
+                return added(parse_scale(text[:end]), tail)
+        if ends and not {"'", '"'} & set(text):
+            raise ValueError(f"cannot read {short(text, 100)}; write {example}")
+    return parse_plain(text)
+
+
+def parse_plain(text: str) -> Scale:
+    """The scale that a text without condition and belief spells; raises ValueError."""
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -67,6 +75,24 @@ def parse_scale(text: str) -> Scale | Conditional:
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         forms = "a number, a word, or a scale such as uniform(0, 1)"
         raise ValueError(f"cannot read {short(text, 100)}; write {forms}") from None
+
+
+def with_condition(scale: Scale | Entry, text: str) -> Entry:
+    """The scale with the condition that a text spells."""
+    found = {parent: read_values(values) for parent, values in re.findall(CLAUSE, text)}
+    return scale.when(**found)
+
+
+def with_belief(scale: Scale | Entry, text: str) -> Entry:
+    """The scale with the belief that a text spells."""
+    values = re.match(VALUES, text)
+    assert values is not None
+    return scale.near(*read_values(values[0]), **{name: read_value(value) for name, value in re.findall(OPTION, text)})
+
+
+def read_values(text: str) -> tuple[Any, ...]:
+    """The values of a text with | between them."""
+    return tuple(map(read_value, re.findall(VALUE, text)))
 
 
 def read_value(text: str) -> Any:
@@ -93,6 +119,6 @@ def _call(tree: ast.Call, text: str) -> Scale:
         raise ValueError(f"cannot read {short(text, 100)}: {name} {what}") from None
 
 
-def written_scale(scale: Scale | Conditional) -> Any:
+def written_scale(scale: Scale | Entry) -> Any:
     """The str or value that `read_scale` reads back as this scale."""
     return scale.value if isinstance(scale, Constant) and not isinstance(scale.value, str) else str(scale)

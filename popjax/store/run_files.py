@@ -119,7 +119,7 @@ def fields_of(
         "rounds": table["round"].to_numpy(),
         "done": np.where(short, finite_epochs(members[rule.metric]), shape[3]),
         "status": status,
-        "costs": {name: table[name].to_numpy() for name in rule.needs},
+        "costs": {name: table[name].to_numpy() for name in rule.costs},
         "history": None if changes is None else History.of_table(changes, space, shape[0], shape[3]),
         "steered": np.array(table["steered"].to_pylist()) if "steered" in table.column_names else None,
     }
@@ -156,6 +156,8 @@ def trials_table(results: "TrialRecords", steered: np.ndarray | None) -> "pa.Tab
     columns |= {name: pa.array(values, mask=np.isnan(values)) for name, values in results.values.items()}
     columns |= {f"{name}_se": pa.array(e, mask=np.isnan(e)) for name, e in results.errors.items()}
     columns |= results.costs
+    if results.rule.limits:
+        columns["feasible"] = pa.array(results.feasible, mask=results.epochs_run == 0)
     columns["rank"] = pa.array(rank, mask=rank < 0)
     columns |= {} if steered is None else {"steered": steered}
     return pa.table(columns)

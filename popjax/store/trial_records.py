@@ -199,6 +199,34 @@ class TrialRecords:
         """Metric or cost -> (rows,): the values that the rule orders by."""
         return {name: values[rows] for name, values in (self.values | dict(self.costs)).items()}
 
+    @fixed
+    def feasible(self) -> np.ndarray:
+        """bool (trials,): what counts violates no limit of the rule; False where no epoch was finished."""
+        begun = self.epochs_run > 0
+        if not self.rule.limits:
+            return begun
+        known, found = self.values | dict(self.costs), begun.copy()
+        with np.errstate(invalid="ignore"):
+            found[begun] = self.rule.violation({name: column[begun] for name, column in known.items()}) == 0
+        return found
+
+    @fixed
+    def eligible(self) -> np.ndarray:
+        """int (n,): `order` without the trials that violate a limit of the rule; if all do, the one that does least."""
+        feasible = self.order[self.feasible[self.order]] if self.rule.limits else self.order
+        return feasible if len(feasible) else self.order[:1]
+
+    @property
+    def infeasible(self) -> str:
+        """How many of the trials that rank violate a limit of the rule, in words; empty if none does."""
+        violating = int((~self.feasible[self.order]).sum())
+        if not violating:
+            return ""
+        limits, count = " and ".join(self.rule.subject_to), len(self.order)
+        if violating == count:
+            return f"no trial of {count:,} satisfies {limits}: the one that violates it least wins"
+        return f"{count - violating:,} of {count:,} trials satisfy {limits}"
+
     @property
     def cut_short(self) -> str:
         """How far the trials that rank were trained where a budget or an interrupt ended the run; else empty."""
@@ -240,13 +268,15 @@ class TrialRecords:
     def best_trials(self, size: int = TOGETHER) -> list[int]:
         """The best `size` complete trials, or all if there are fewer, best first; copies of one state count once.
 
+        Those that violate a limit of the rule are left out; if all do, the one that does least remains.
+
         >>> import popjax as pj
         >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
         >>> results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=8)
         >>> results.best_trials(3)[0] == results.best.trial
         True
         """
-        return self.counted.different(self.order)[:size].tolist()
+        return self.counted.different(self.eligible)[:size].tolist()
 
     def hparams(self, trial: int) -> dict[str, Any]:
         """Hyperparameters of a trial as Python values, without inactive ones.
@@ -288,7 +318,7 @@ def rule_among(records: TrialRecords, rule: Rule) -> Rule:
     rule = dataclasses.replace(rule, mode=rule.metric.mode)
     check_patience("ranked", records.rule, rule)
     check_members(rule, records.members[rule.metric].shape[1] * records.members[rule.metric].shape[2])
-    for name in [name for name in rule.needs if name not in records.costs]:
+    for name in [name for name in rule.costs if name not in records.costs]:
         what = f"the run does not know the {name} of its trials"
         raise ValueError(f"rank {rule.name}: {what}; search with rank={rule!r}")
     return rule

@@ -4,19 +4,21 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Self
 
+import numpy as np
+
 from popjax.core.faults import calling
 from popjax.core.text import short
 from popjax.engine.caps import Caps
-from popjax.engine.hints import check_settings_of, the_task
+from popjax.engine.hints import check_settings_of, counts_of, the_task
 from popjax.engine.memory import host_total
 from popjax.engine.traced_task import Config, TracedTask
 from popjax.executors.backend import Local, Remote
-from popjax.rule import Rule
+from popjax.rule import COSTS, Rule
 from popjax.rules.entering import rule_for
 from popjax.scheduler import Problem
-from popjax.space.space import Space
+from popjax.space.space import Points, Space
 from popjax.task import Task, unknown_metric
-from popjax.tuning.proposals import check_sampler, default_ends, design, learns, proposals
+from popjax.tuning.proposals import Accepting, check_sampler, default_ends, design, learns, proposals
 from popjax.tuning.schedulers.asking import CheckedScheduler, checked, made_for
 from popjax.tuning.schedulers.bounds import Bounds
 from popjax.tuning.schedulers.plain import plain
@@ -64,10 +66,13 @@ class SearchRequest:
         options = dataclasses.replace(options, epochs=min(options.epochs, task.hints.epochs or options.epochs))
         check_curves(options)
         options = dataclasses.replace(options, rank=what_ranks(task, space, options))
+        task = folded(task, options.folds)
+        accepting = accepted_costs(task, space, options.rank)
         if options.start is not None:
-            start = start_points(options.start, space, options.seed, options.trials)
+            accepts = None if accepting is None else accepting.accepts
+            start = start_points(options.start, space, options.seed, options.trials, accepts)
             options = dataclasses.replace(options, start=start)
-        return cls(folded(task, options.folds), space, options, ends_asked(options), backend.lanes, backend.plan)
+        return cls(task, space, options, ends_asked(options), backend.lanes, backend.plan)
 
     @property
     def config(self) -> Config:
@@ -89,11 +94,30 @@ class SearchRequest:
     def _propose(self) -> Any:
         """The function `Problem.propose`: the points to start with, then those of the sampler."""
         options, first = self.options, self.options.start or []
+        accepting = accepted_costs(self.task, self.space, options.rank)
+        known: Any = {"seed": options.seed, "before": len(first), "accepting": accepting}
         if learns(options.sampler):
-            propose = proposals(options.sampler, self.space, options.seed, options.epochs, len(first))
+            propose = proposals(options.sampler, self.space, epochs=options.epochs, budget=options.trials, **known)
         else:
-            propose = design(options.sampler, self.space, options.seed, len(first))
+            propose = design(options.sampler, self.space, **known)
         return beginning_with(first, self.space, propose) if first else propose
+
+
+def accepted_costs(task: Task, space: Space, rule: Rule) -> Accepting | None:
+    """Which points the rule's limits on costs accept, before they are trained; None without such limits.
+
+    Raises ValueError for a task that does not count these costs before training.
+    """
+    limits = [limit for limit in rule.limits if limit.name in COSTS]
+    if not limits:
+        return None
+
+    def accepts(points: Points) -> np.ndarray:
+        violated = [limit.violation(counts_of(task, space, points, limit.name)) > 0 for limit in limits]
+        return ~np.logical_or.reduce(violated)
+
+    accepts(space.sample(1))
+    return Accepting(accepts, tuple(map(str, limits)))
 
 
 def space_asked(task: Task, space: Space | Mapping[str, Any] | None, folds: int) -> Space:

@@ -84,7 +84,7 @@ def greedy(results: Results, size: int, own: Code) -> Predictor:
 
     Raises ValueError without validation rows, and where each fold's models learned features of their own.
     """
-    trials = [trial for trial in results.order.tolist() if trial in results.states]
+    trials = [trial for trial in results.eligible.tolist() if trial in results.states]
     task = results.task
     if not trials or not isinstance(task, Supervised):
         raise ValueError("greedy: it needs the validation rows; give the results of pj.search in this process")

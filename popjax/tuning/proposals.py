@@ -8,36 +8,50 @@ import numpy as np
 
 from popjax.core.calls import check_called, name_of
 from popjax.core.faults import calling
-from popjax.core.text import check_installed, short
+from popjax.core.text import check_installed, short, tell
 from popjax.scheduler import Trials
 from popjax.space.points import category_values, units
 from popjax.space.samplers import SAMPLERS
-from popjax.space.space import Space
+from popjax.space.space import Points, Space, take
 from popjax.tuning.by_optuna import by_optuna, cmaes, gp
 from popjax.tuning.schedulers.rounds import even
 from popjax.tuning.tpe import tpe
 
-# (seed, n, trials, space, epochs) -> n coordinates of each searched hyperparameter, see `space/points.py`
-Ask = Callable[[int, int, Trials, Space, int], dict[str, np.ndarray]]
 FIRST = 64  # trials of the first round, if no number of rounds is given
 BATCH, PRUNED = 16, 64  # trials of the other rounds; with a scheduler, which prunes most of them
 FEWEST_ROUNDS = 4
+TRIES = 10  # times that a sampler is asked in the place of points that may not be trained
 
 
 class Learning(NamedTuple):
     """A sampler that learns.
 
     Attributes:
-        ask: proposes points.
+        ask: `(seed, n, trials, space, epochs) -> coordinates (n,) of each searched hyperparameter`, see
+            `space/points.py`.
         needs: the packages that it needs.
+        budget: True if `ask` takes the number of trials of the search as well.
     """
 
-    ask: Ask
+    ask: Callable[..., dict[str, np.ndarray]]
     needs: tuple[str, ...] = ()
+    budget: bool = False
+
+
+class Accepting(NamedTuple):
+    """Which points may be trained, beside the constraints of their space.
+
+    Attributes:
+        accepts: bool (n,) of columns (n,).
+        limits: its reasons, for people.
+    """
+
+    accepts: Callable[[Points], np.ndarray]
+    limits: tuple[str, ...]
 
 
 LEARNING: Mapping[str, Learning] = {
-    "tpe": Learning(tpe),
+    "tpe": Learning(tpe, budget=True),
     "cmaes": Learning(by_optuna(cmaes), ("optuna", "cmaes")),
     "gp": Learning(by_optuna(gp), ("optuna", "torch")),
 }
@@ -71,7 +85,7 @@ def check_sampler(sampler: Any) -> bool:
     found, what = learning(sampler), f"the sampler {name_of(sampler)}"
     for package in found.needs:
         check_installed(f"sampler {sampler!r}", package)
-    check_called(what, found.ask, "seed", "n", "trials", "space", "epochs")
+    check_called(what, found.ask, "seed", "n", "trials", "space", "epochs", *(["budget"] if found.budget else []))
     return True
 
 
@@ -88,15 +102,28 @@ def learning(sampler: Any) -> Learning:
     return Learning(by_optuna(lambda seed, told: sampler(seed=seed)))
 
 
-def design(sampler: str, searched: Space, seed: int, before: int = 0) -> Callable[..., dict[str, np.ndarray]]:
+def design(
+    sampler: str, searched: Space, seed: int, before: int = 0, accepting: Accepting | None = None
+) -> Callable[..., dict[str, np.ndarray]]:
     """`Problem.propose` of a sampler that does not learn: it continues after the trials so far; a grid begins anew.
 
-    `before`: the number of trials that come before its first point.
+    Points that may not be trained are drawn again, which is said once. `before`: the number of trials that come before
+    its first point.
     """
+    said = False
 
     def propose(n: int, trials: Trials | None = None, space: Space | None = None) -> dict[str, np.ndarray]:
+        nonlocal said
         begin = 0 if trials is None or sampler == "grid" else max(0, len(trials.epochs) - before)
-        return {name: column[begin:] for name, column in (space or searched).sample(begin + n, seed, sampler).items()}
+        found = space or searched
+        accepts, limits = (None, ()) if accepting is None else accepting
+        points, drawn = found.accepted(begin + n, seed, sampler, accepts)
+        if drawn > (count := len(next(iter(points.values())))) and not said:
+            said = True
+            again = "left out" if sampler == "grid" else "drawn again"
+            reasons = " or ".join([*map(str, found.constraints), *limits])
+            tell(f"popjax: {drawn - count:,} of {drawn:,} points violate {reasons}, and are {again}")
+        return {name: column[begin:] for name, column in points.items()}
 
     return propose
 
@@ -122,28 +149,57 @@ def answer_of(what: str, ask: Callable[[], Any], n: int, space: Space) -> dict[s
 
 
 def proposals(
-    sampler: Any, searched: Space, seed: int, epochs: int, before: int = 0
+    sampler: Any,
+    searched: Space,
+    seed: int,
+    epochs: int,
+    before: int = 0,
+    *,
+    budget: int = 0,
+    accepting: Accepting | None = None,
 ) -> Callable[..., dict[str, np.ndarray]]:
     """`Problem.propose` of a learning sampler: Sobol points first, the others follow from all trials so far.
 
-    It depends on the seed and the trials alone, so on resume it proposes the same points. `before`: the number of
-    trials that come before its first point.
+    It depends on the seed and the trials alone, so on resume it proposes the same points. In the place of points that
+    may not be trained it proposes others, ten times, and then random ones. `before`: the number of trials that come
+    before its first point; `budget`: the number of trials of the search.
     """
-    ask, first = learning(sampler).ask, design("sobol", searched, seed, before)
+    found, first = learning(sampler), design("sobol", searched, seed, before, accepting)
     what, times = f"the sampler {name_of(sampler)}", 1 if not isinstance(sampler, str) or sampler in PROVEN else 2
+    more = (budget,) if found.budget else ()
+    accepts = None if accepting is None else accepting.accepts
 
-    def propose(n: int, trials: Trials | None = None, space: Space | None = None) -> dict[str, np.ndarray]:
-        space = space or searched
-        if trials is None or not (trials.epochs > 0).any():
-            return first(n, trials, space)
-        own = int(np.random.SeedSequence([seed, len(trials.epochs)]).generate_state(1)[0])
-        answers = (answer_of(what, lambda: ask(own, n, trials, space, epochs), n, space) for _ in range(times))
+    def asked(own: int, n: int, trials: Trials, space: Space) -> dict[str, np.ndarray]:
+        ask = lambda: found.ask(own, n, trials, space, epochs, *more)
+        answers = (answer_of(what, ask, n, space) for _ in range(times))
         asked, again = next(answers), next(answers, None)
         if not all(np.array_equal(asked[name], column, equal_nan=True) for name, column in (again or {}).items()):
             raise ValueError(f"{what} returned other points when it was asked again; draw by its seed")
         return points_of(what, asked, n, space)
 
+    def propose(n: int, trials: Trials | None = None, space: Space | None = None) -> dict[str, np.ndarray]:
+        space = space or searched
+        if trials is None or not (trials.epochs > 0).any():
+            return first(n, trials, space)
+        seeds = ([seed, len(trials.epochs), *([again] if again else [])] for again in range(TRIES))
+        parts, left = list[Points](), n
+        for words in seeds:
+            own = int(np.random.SeedSequence(words).generate_state(1)[0])
+            points = asked(own, left, trials, space)
+            if accepts is None and not space.constraints:
+                return points
+            parts.append(take(points, np.flatnonzero(space.good(points, accepts))))
+            left = n - sum(len(next(iter(part.values()))) for part in parts)
+            if not left:
+                return together(parts)
+        return together([*parts, space.accepted(left, own, "random", accepts)[0]])
+
     return propose
+
+
+def together(parts: list[Points]) -> dict[str, np.ndarray]:
+    """Points one after another; a column of ints with gaps elsewhere is float64."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def points_of(what: str, asked: Mapping[str, np.ndarray], n: int, space: Space) -> dict[str, np.ndarray]:

@@ -7,17 +7,22 @@ from typing import Any
 import numpy as np
 
 from popjax.core.text import plural, tell
+from popjax.space.scales import Entry
 from popjax.space.space import Points, Space, take
 from popjax.space.values import absent, python_value
 from popjax.store.decisions import column_of
 from popjax.store.results import Results
 
 type Point = dict[str, Any]
+type Accepts = Callable[[Points], np.ndarray]
+DRAWS = 1000  # of what a point leaves out, until it may be trained
 BEST = 10  # trials of another search
 STREAM = 7  # of random numbers, apart from that of the sampler
 
 
-def start_points(given: Any, space: Space, seed: int, trials: int = BEST) -> list[Point]:
+def start_points(
+    given: Any, space: Space, seed: int, trials: int = BEST, accepts: Accepts | None = None
+) -> list[Point]:
     """The points as complete mappings, without inactive hyperparameters.
 
     Args:
@@ -26,6 +31,8 @@ def start_points(given: Any, space: Space, seed: int, trials: int = BEST) -> lis
         space: the space of the search.
         seed: what is drawn depends on it and on the mapping's number alone.
         trials: the most points, of which Results give as many.
+        accepts: bool (n,) of columns (n,): which points may be trained; None: those that satisfy the space's
+            constraints.
 
     Raises ValueError for anything else, for a mapping outside the space, and for more mappings than trials.
 
@@ -36,7 +43,7 @@ def start_points(given: Any, space: Space, seed: int, trials: int = BEST) -> lis
     if isinstance(given, str | Path):
         given = Results.load(given)
     if isinstance(given, Results):
-        given = best_within(given, space, min(BEST, trials))
+        given = best_within(given, space, min(BEST, trials), accepts)
     what = "give a list of mappings, as [{'learning_rate': 0.1}], or Results"
     if isinstance(given, Mapping) or not isinstance(given, Iterable):
         raise ValueError(f"start is a {type(given).__name__}; {what}")
@@ -50,17 +57,17 @@ def start_points(given: Any, space: Space, seed: int, trials: int = BEST) -> lis
         raise ValueError(f"start is empty; {what}, or leave it out")
     if len(points) > trials:
         raise ValueError(f"start has {len(points)} points, trials={trials}; raise trials, or leave some out")
-    return [complete_point(number, point, space, seed) for number, point in enumerate(points)]
+    return [complete_point(number, point, space, seed, accepts) for number, point in enumerate(points)]
 
 
-def best_within(results: Results, space: Space, most: int) -> list[Point]:
+def best_within(results: Results, space: Space, most: int, accepts: Accepts | None) -> list[Point]:
     """The hyperparameters of the `most` best trials that lie in a space. Raises ValueError if there are none."""
     found: list[Point] = []
     others: dict[int, str] = {}
     for trial in results.order.tolist():
         hparams = results.hparams(trial)
         point = {name: value for name, value in hparams.items() if name in space}
-        if wrong := outside(point, space):
+        if wrong := outside(point, space) or refused(0, point, space, accepts):
             others[trial] = wrong
         else:
             found.append(point)
@@ -90,17 +97,35 @@ def outside(point: Mapping[str, Any], space: Space) -> str:
     return ""
 
 
-def complete_point(number: int, point: Mapping[str, Any], space: Space, seed: int) -> Point:
+def refused(number: int, point: Point, space: Space, accepts: Accepts | None) -> str:
+    """Why a mapping is no point of a space, whatever is drawn for what it leaves out; empty if it is one."""
+    try:
+        complete_point(number, point, space, 0, accepts)
+    except ValueError as error:
+        return str(error).partition(f"point {number}: ")[2]
+    return ""
+
+
+def complete_point(number: int, point: Mapping[str, Any], space: Space, seed: int, accepts: Accepts | None) -> Point:
     """A mapping with what it leaves out drawn from the space, so that all that it names exists."""
     own = int(np.random.SeedSequence([seed, STREAM, number]).generate_state(1)[0])
     named = with_parents(point, space, np.random.default_rng(own))
-    every = Space(**dict(space.items()))  # without conditions: what is named may make others exist
-    drawn = every.sample(1, own) | {name: column_of(space, name, [python_value(v)]) for name, v in named.items()}
+    every = Space(**{name: Entry(scale, {}, space.beliefs.get(name)) for name, scale in space.items()})
+    count = 1 if accepts is None and not space.constraints else DRAWS  # without conditions: what is named may exist
+    drawn = every.sample(count, own) | {n: column_of(space, n, [python_value(v)] * count) for n, v in named.items()}
     exist = space.active(drawn)
-    if lost := [name for name in point if name in exist and not exist[name][0]]:
+    if lost := [name for name in point if name in exist and not exist[name].any()]:
         what = f"{', '.join(lost)} cannot exist beside the others"
         raise ValueError(f"start: point {number}: {what}; leave some of {', '.join(point)} out")
-    row = space.masked(drawn)
+    rows = space.masked(drawn)
+    good = ~space.violated(rows)
+    if accepts is not None:
+        good &= accepts(rows)
+    if not good.any():
+        broken = [str(one) for one in space.constraints if not one.holds(rows).any()]
+        what = f"violates {' and '.join(broken)}" if broken else "costs more than the rule allows"
+        raise ValueError(f"start: point {number}: {what}; change it, or leave it out")
+    row = take(rows, np.flatnonzero(good)[:1])
     return {name: column.tolist()[0] for name, column in row.items() if not absent(column.tolist()[0])}
 
 

@@ -10,7 +10,8 @@ from popjax.scheduler import Decision, Trials
 def part_of(trials: Trials, rows: np.ndarray) -> Trials:
     """The trials of these rows, renumbered 0, 1, ... in this order."""
     part = lambda columns: {name: column[rows] for name, column in columns.items()}
-    names, tables = ("epochs", "loss", "stopped", "bucket", "complete"), ("points", "curves", "values", "costs")
+    names = ("epochs", "loss", "stopped", "bucket", "complete", "feasible")
+    tables = ("points", "curves", "values", "costs")
     columns: dict[str, Any] = {name: getattr(trials, name)[rows] for name in names}
     return trials._replace(**columns | {name: part(getattr(trials, name)) for name in tables})
 

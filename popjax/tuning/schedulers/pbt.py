@@ -13,6 +13,7 @@ from popjax.space.space import take
 from popjax.space.values import absent, is_number
 
 EVERYWHERE = np.ones(1, bool)
+TRIES = 10  # times that values are drawn until they satisfy the constraints of the space
 
 
 def pbt(
@@ -121,20 +122,41 @@ def explored(
     target: int,
     source: int,
 ) -> dict[str, Any]:
-    """Name -> new value of a copy's hyperparameters; one that becomes active with them is drawn anew."""
+    """Name -> new value of a copy's hyperparameters; one that becomes active with them is drawn anew.
+
+    Values that violate a constraint of the space are drawn again, ten times; then the source's stay.
+    """
+    for again in range(TRIES if problem.space.constraints else 1):
+        found, now = drawn_anew(problem, trials, resample, factors, (epoch, target, again), source)
+        if not problem.space.violated(now).any():
+            return found
+    return {}
+
+
+def drawn_anew(
+    problem: Problem,
+    trials: Trials,
+    resample: float,
+    factors: tuple[float, ...],
+    place: tuple[int, int, int],
+    source: int,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """`explored` once, and the point (1,) of the copy; `place`: the epoch, the target and how often it was drawn."""
+    epoch, target, again = place
     found = dict[str, Any]()
     space = problem.space
     now = take(trials.points, np.array([source]))
     parents_first = [n for n in space.searched if n not in space.conditions] + list(space.conditions)
     for name in parents_first:
         if name in space.searched and name in trials.settable and space.active(now).get(name, EVERYWHERE).all():
-            scale, draws = space[name], stream(problem.seed, epoch, target, 1 + space.searched.index(name))
+            purpose = 1 + space.searched.index(name) + again * (1 + len(space.searched))
+            scale, draws = space[name], stream(problem.seed, epoch, target, purpose)
             anew, unit, which = draws.random(), draws.random(), draws.integers(len(factors))
             value = now[name].tolist()[0]
             other = anew < resample or absent(value)
             found[name] = scale.from_unit(unit) if other else scale.scaled(value, factors[which])
             now[name] = np.array([found[name]])
-    return found
+    return found, space.masked(now)
 
 
 def stream(seed: int, epoch: int, trial: int, purpose: int) -> np.random.Generator:
