@@ -4,7 +4,7 @@ Tasks         supervised (rows) -> Supervised, objective (a function), Task with
               DataWarning; rewrite (a model of a custom Task)
 Spaces        Space: uniform, log_uniform, one_minus_log_uniform, integers, log_integers, choice, Choice, Constant;
               default_space
-Search        search -> Results; refine (a space), replay (a trial), simulate (a scheduler)
+Search        search -> Results; refine (a space), near (earlier results), replay (a trial), simulate (a scheduler)
 Backends      Local (this process), Remote (an executor)
 Rules         best, one_se, together, pareto; custom: Rule, Metric
 Schedulers    halving, hyperband, pbt, rounds; custom: Scheduler, Problem, Trials, Decision
@@ -54,6 +54,7 @@ _HOMES = {
     "integers": "space.scales",
     "load_best": "supervision.loading",
     "log_integers": "space.scales",
+    "near": "tuning.earlier",
     "log_uniform": "space.scales",
     "objective": "task",
     "one_se": "rules.best",

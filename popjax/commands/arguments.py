@@ -5,7 +5,7 @@ import itertools
 import os
 import shlex
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import tyro
 
@@ -95,6 +95,12 @@ class Arguments(Running, Experiment):
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """one hyperparameter, as a scale or a value: 'learning_rate=log_uniform(1e-4,1)', momentum=0.9;
     where others have certain values only: 'hidden_3=integers(8,64) when depth=3|4'"""
+    where: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """a constraint on the space, which all points satisfy: 'hidden * depth <= 300'"""
+    near: tuple[str, ...] = ()
+    """directories of earlier results, also over other data: most points are drawn near their best ones"""
+    subject_to: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """a limit on a metric, parameters or flops: trials within it come first: 'parameters<=10000'"""
     start: Text = None
     """a directory of results, whose ten best trials within the space are tried first"""
     out: Text = None
@@ -129,22 +135,40 @@ def command_line(arguments: Any) -> str:
         given = arguments.get(field.name, field.default)
         if field.name in NO_RESULT or given == field.default:
             continue
+        flag = f"--{field.name.replace('_', '-')}"
+        if field.name == "near":
+            words += [flag, *map(str, given)]
+            continue
         for one in given if isinstance(given, list | tuple) else [given]:
-            words += [f"--{field.name.replace('_', '-')}", *([] if one is True else [str(one)])]
+            words += [flag, *([] if one is True else [str(one)])]
     return shlex.join(words)
 
 
-def named_scales(arguments: Arguments) -> tuple[dict[str, Any], bool]:
-    """Name -> scale or value, of --space, or else of the table of --config, and of --set; True if --set is not alone.
+class Named(NamedTuple):
+    """What a command says of its space.
 
-    Raises ValueError.
+    Attributes:
+        scales: name -> scale or value.
+        where: the constraints.
+        whole: True if the hyperparameters that are named are all there are.
     """
+
+    scales: dict[str, Any]
+    where: tuple[Any, ...]
+    whole: bool
+
+
+def named_scales(arguments: Arguments) -> Named:
+    """What --space, or else the table of --config, and --set and --where say of the space. Raises ValueError."""
+    from popjax.space.constraints import constraints_of
     from popjax.space.space import Space, setting
 
     space = None if arguments.config is None else space_in(arguments.config)
     space = space if arguments.space is None else Space.from_toml(arguments.space)
     scales: dict[str, Any] = {} if space is None else space.entries()
-    return scales | dict(setting(text, "--set") for text in arguments.set), space is not None
+    scales |= dict(setting(text, "--set") for text in arguments.set)
+    where = (*(() if space is None else space.constraints), *constraints_of(arguments.where))
+    return Named(scales, where, space is not None)
 
 
 def parsed(argv: list[str] | None) -> Arguments:
@@ -200,11 +224,13 @@ def with_choices(arguments: Arguments) -> Arguments:
 
 
 def with_metric(arguments: Arguments) -> Arguments:
-    """The arguments with the metrics that rank added to --metrics, where no trial reports them by itself."""
+    """The arguments with metrics that rank or are limited added to --metrics, where no trial reports them by itself."""
+    from popjax.rule import COSTS, Limit
     from popjax.task import Metric
 
     others = comma_list("metrics", arguments.metrics)
-    asked = [Metric(one) for one in (arguments.metric or "").split(",")]
+    limited = [limit.name for limit in map(Limit.of, arguments.subject_to) if limit.name not in COSTS]
+    asked = [Metric(one) for one in [*(arguments.metric or "").split(","), *limited]]
     names = [one.name for one in asked if one.rows == "validation" and one.name not in others]
     if arguments.task is not None or not names:
         return arguments
@@ -249,7 +275,7 @@ def asked_rule(arguments: Arguments, keep: int | None = None) -> "Rule":
     from popjax.rule import Rule
     from popjax.rules.named_rules import RULES
 
-    given = {name: getattr(arguments, name) for name in ("mode", "at", "patience")}
+    given = {name: getattr(arguments, name) for name in ("mode", "at", "patience", "subject_to")}
     return registered(RULES, "rule", arguments.choose, Rule).asked(arguments.metric, keep, **given)
 
 

@@ -5,7 +5,6 @@ import itertools
 import json
 import shlex
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from popjax.commands import cli
 from popjax.commands.arguments import (
     CHOSEN,
     Arguments,
+    Named,
     about,
     asked_backend,
     asked_rule,
@@ -41,23 +41,23 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     arguments = parsed(argv)
-    named, whole = named_scales(arguments)
+    named = named_scales(arguments)
     check_arguments(arguments)
     if arguments.print_config:
-        print(toml_of(arguments, written_scales(named) if whole else None))
+        print(toml_of(arguments, written_scales(named) if named.whole else None))
         return 0
     with open_directory(arguments.out, arguments.stem, arguments.resume) as out:
         if arguments.resume:
             check_same_kind(arguments, out)
         arguments = with_metric(arguments)
-        return Sweep(arguments, named, out, about(arguments), whole=whole).run()
+        return Sweep(arguments, named.scales, out, about(arguments), named.where, named.whole).run()
 
 
-def written_scales(named: Mapping[str, Any]) -> dict[str, Any]:
-    """Name -> text or value, as a file has them."""
+def written_scales(named: Named) -> dict[str, Any]:
+    """Name -> text or value, as a file has them, and the constraints."""
     from popjax.space.space import Space
 
-    return Space(**named).to_dict()
+    return Space(**named.scales).where(*named.where).to_dict()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +69,7 @@ class Sweep:
         named: name -> scale or value, of hyperparameters.
         out: the directory.
         about: entries of run.json about the command.
+        where: the constraints of the space.
         whole: True if those that are named are all there are.
     """
 
@@ -76,12 +77,14 @@ class Sweep:
     named: dict[str, Any]
     out: Path
     about: dict[str, Any]
+    where: tuple[Any, ...]
     whole: bool
 
     def run(self) -> int:
         """Load, plan, train, write and print; return the exit code."""
         arguments = self.arguments
         task, space = self.users_task() if arguments.task else self.supervised_task()
+        space = space.near(*arguments.near).where(*self.where) if arguments.near else space.where(*self.where)
         request = self.request(task, space)
         if arguments.explain:
             return self.explain(request)

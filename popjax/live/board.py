@@ -81,6 +81,7 @@ class Board:
         self.status = ""
         self.points: Mapping[str, np.ndarray] = {}
         self.settable: tuple[str, ...] = ()
+        self.infeasible: frozenset[int] = frozenset()  # the trials beyond a limit of the rule, as last ranked
         self.figures: dict[str, Any] = {}
         self.lines: list[tuple[int, dict[str, Any]]] = []  # (number, line)
         self.told = 0  # number of lines so far; of old ones, those of a person are dropped last
@@ -188,7 +189,7 @@ class Board:
                 raise ValueError(f"there is no trial {number}; choose 0..{len(self.epochs) - 1}")
             hparams = {name: column[[number]].tolist()[0] for name, column in self.points.items()}
             known = {"trial": number, "epoch": int(self.epochs[number]), "status": self.status[number]}
-            known |= {"values": hparams, "settable": list(self.settable)}
+            known |= {"values": hparams, "settable": list(self.settable), "feasible": number not in self.infeasible}
             values = self.curves.get(metric or "")
             curve = None if values is None else values[number, : self.epochs[number]].copy()
         return known if curve is None else known | {"curve": five_digits(curve)}

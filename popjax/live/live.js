@@ -376,7 +376,7 @@ function show(told) {
 function stands() {
   if (details?.trial !== picked) return;
   const epoch = curves[places.get(picked)]?.length ?? details.epoch;
-  box("stands").textContent = about.one ? "" : `${NAMES[details.status] ?? ""}, epoch ${epoch}`;
+  box("stands").textContent = about.one ? "" : `${NAMES[details.status] ?? ""}, epoch ${epoch}${details.feasible === false ? ", infeasible" : ""}`;
   drawAlone();
 }
 

@@ -79,6 +79,7 @@ class Live(Progress, Steered):
         if more:
             grown = lambda old: np.concatenate([old, np.zeros((more, *old.shape[1:]), old.dtype)])
             self.members, self.told = {n: grown(old) for n, old in self.members.items()}, grown(self.told)
+        self.board.infeasible = frozenset(np.flatnonzero(~trials.feasible).tolist())
         status = trial_letters(decision, trials, self.run.epochs)
         shown = np.append(self.board.epochs, np.zeros(len(trials.epochs), np.int64))[: len(trials.epochs)]
         epochs = np.where(trials.complete & (shown > 0), shown, trials.epochs)  # of one that rests, as trained
@@ -99,6 +100,7 @@ class Live(Progress, Steered):
 
     def end(self, results: Results) -> None:
         self.board.status = "".join(ENDED[Status(one)] for one in results.status.tolist())
+        self.board.infeasible = frozenset(np.flatnonzero(~results.feasible & (results.epochs_run > 0)).tolist())
         self.refresh()
         self.board.finish(report_of(results, self.run))
 
@@ -152,11 +154,11 @@ def trials_after(decision: Decision, trials: Trials, run: Run) -> Trials:
         curves[name] = np.concatenate([values, np.full((new, run.epochs), np.nan)])
     longer = lambda values, fill: np.concatenate([values, np.full(new, fill)])
     epochs, loss, stopped = longer(trials.epochs, 0), longer(trials.loss, np.nan), longer(trials.stopped, False)
-    complete = longer(trials.complete, False)
+    complete, feasible = longer(trials.complete, False), longer(trials.feasible, True)
     alter(decision, points)
     targets, sources = list(decision.copy), list(decision.copy.values())
     loss[targets] = loss[sources]
-    trials = trials._replace(epochs=epochs, loss=loss, stopped=stopped, complete=complete)
+    trials = trials._replace(epochs=epochs, loss=loss, stopped=stopped, complete=complete, feasible=feasible)
     return trials._replace(points=points, curves=curves, values=curves)
 
 

@@ -43,7 +43,7 @@ def of_results(results: Results) -> str:
     if best is not None:
         won = f"winner: trial {best.trial}, {results.metric} {cell(best.value)}{scored}"
         won += f" ({beside})" if scored and (beside := compared(results)) else ""
-        won += f"; {results.cut_short}" if results.cut_short else ""
+        won += "".join(f"; {line}" for line in (results.cut_short, results.infeasible) if line)
     return line(f"Results: {head}; {won}") + small_table(["rank", "trial", *names], rows)
 
 
@@ -52,10 +52,12 @@ def of_space(space: Space) -> str:
     rows = []
     for name, scale in space.items():
         when = clauses(space.conditions.get(name, {}))
-        rows.append([name, str(scale), *([when] if space.conditions else [])])
+        believed = space.beliefs.get(name, "")
+        rows.append([name, f"{scale}{believed}", *([when] if space.conditions else [])])
     searched = sum(not isinstance(scale, Constant) for scale in space.values())
     head = ["hyperparameter", "scale", *(["exists when"] if space.conditions else [])]
-    return line(f"Space: {searched} searched of {len(space)}") + small_table(head, rows)
+    where = "".join(f"; {one}" for one in space.constraints)
+    return line(f"Space: {searched} searched of {len(space)}{where}") + small_table(head, rows)
 
 
 def of_predictor(predictor: Any) -> str:

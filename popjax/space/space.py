@@ -10,7 +10,7 @@ from popjax.core.counts import check_count
 from popjax.core.text import short
 from popjax.core.toml import read_toml
 from popjax.space import samplers
-from popjax.space.beliefs import Belief
+from popjax.space.beliefs import SHARE, Belief
 from popjax.space.constraints import Constraint, constraints_of
 from popjax.space.scales import Constant, Entry, Scale
 from popjax.space.spelling import read_scale, written_scale
@@ -133,6 +133,29 @@ class Space(Mapping[str, Scale]):
         copy = Space(**self.entries())
         copy.constraints = found
         return copy
+
+    def near(self, *results: Any, share: float = SHARE) -> "Space":
+        """A copy with beliefs (`Scale.near`) from earlier searches, also over other data.
+
+        Args:
+            results: Results or directories of runs. The best tenth of each, at least 5 trials, stands for it by five of
+                its values of each hyperparameter that both search: one vote a run. Values beyond a scale are left out.
+            share: the share of the points that is drawn near them.
+
+        Being part of the space, the beliefs are recorded with it: a resumed search needs no earlier results. Raises
+        ValueError without results, for a run in which no trial ranks, and if they share no hyperparameter.
+
+        >>> import popjax as pj
+        >>> space = Space(x=pj.uniform(0, 1))
+        >>> task = pj.objective(lambda key, hparams: {"loss": (hparams["x"] - 0.3) ** 2})
+        >>> believed = space.near(pj.search(task, space, trials=64))
+        >>> bool(np.median(abs(believed.sample(100)["x"] - 0.3)) < 0.15)
+        True
+        """
+        import popjax as pj
+
+        found: Space = pj.near(self, *results, share=share)
+        return found
 
     def violated(self, points: Points) -> np.ndarray:
         """bool (trials,): the points violate a constraint."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 OF_WINNER: tuple[str, ...] = ("best", "test", "test_value", "test_interval", "ensemble")  # entries of the summary
-OF_WINNER += ("confusion", "confusions", "predicted", "predictions", "cut_short")
+OF_WINNER += ("confusion", "confusions", "predicted", "predictions", "cut_short", "feasible")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

@@ -38,7 +38,8 @@ def columns_and_space(hparams: Mapping[str, Any], space: Space | None) -> tuple[
         return columns, Space(**{name: covering(column) for name, column in columns.items()})
     columns = completed(space, columns)
     own = Space(**{name: covering(column) for name, column in columns.items()})
-    return columns, own.replace(**space.only(own))
+    known = space.only(own)
+    return columns, own.replace(**known).where(*known.constraints)
 
 
 def numbers_of(given: Any, trials: int) -> np.ndarray:

@@ -87,6 +87,7 @@ def summary(
         "resumed": bool(directory and directory.recorded),
         "warnings": directory.warnings if directory else [],
         **({"cut_short": results.cut_short} if results.cut_short else {}),
+        **({"feasible": int(results.feasible[results.order].sum())} if results.rule.limits else {}),
         **({"scored_before": earlier} if directory and (earlier := directory.scored_before()) else {}),
         "buckets": len(roster.buckets),
         "lanes": roster.plan.lanes.count,

@@ -78,6 +78,8 @@ class Search:
                 self.page.leave()
         if results.cut_short:
             tell(f"popjax: {results.cut_short}")
+        if results.infeasible:
+            tell(f"popjax: {results.infeasible}")
         return results
 
     def written(self, path: Path, about: Mapping[str, Any], resume: bool, unasked: bool) -> Results:

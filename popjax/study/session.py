@@ -15,7 +15,7 @@ import numpy as np
 
 from popjax.core.counts import check_count, check_number, check_seed
 from popjax.core.stop import Flag
-from popjax.core.text import cell, plural
+from popjax.core.text import cell, plural, tell
 from popjax.engine.caps import levels
 from popjax.engine.checkpoint import check_arrays
 from popjax.engine.identity import check_same, code
@@ -38,6 +38,7 @@ from popjax.study.timeline import Timeline, snapshot_of
 from popjax.task import Task
 from popjax.tuning.interrupt import interruptible
 from popjax.tuning.person import Change, notes_with_change
+from popjax.tuning.schedulers.bounds import broken
 
 STOPPING = "stopping after this epoch; interrupt again to stop at once"
 
@@ -294,8 +295,11 @@ class Session:
         trials = range(self.trials) if trial is None else [self._number(trial)]
         with self.alone:
             decision = Decision(set=dict.fromkeys(trials, values))
+            constraint = broken(self.trainer.roster.space, decision, self.trainer.roster.points)
             self._act(decision, change=Change("set", 0 if trial is None else trial, values=values))
             self._show(", ".join(f"{name} = {cell(value)}" for name, value in values.items()), trial)
+            if constraint:
+                tell(f"popjax: a point violates {constraint} now; it is trained so")
 
     def back(self, epochs: int) -> None:
         """Return to the states of `epochs` epochs ago; the hyperparameters keep their current values.

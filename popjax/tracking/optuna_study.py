@@ -19,7 +19,8 @@ def write_study(results: Results, path: Path, name: str) -> None:
 
     Values are the real ones. A 1-β scale is a linear range, since Optuna has no such scale: the study's user attribute
     "scales" has all scales as popjax writes them. A trial that diverged or was stopped is FAIL, a pruned one PRUNED;
-    the intermediate values are the curve of the metric that ranks.
+    the intermediate values are the curve of the metric that ranks. Limits of the rule are constraints, whose values are
+    above 0 where they are violated; the user attribute "subject_to" names them in this order.
 
     Raises ValueError if optuna is not installed, or the file exists.
     """
@@ -35,6 +36,8 @@ def write_study(results: Results, path: Path, name: str) -> None:
     study = optuna.create_study(storage=storage, study_name=name, direction=direction)
     study.set_user_attr("metric", results.metric)
     study.set_user_attr("scales", {name: str(scale) for name, scale in results.space.items()})
+    if results.rule.limits:
+        study.set_user_attr("subject_to", list(results.rule.subject_to))
     columns = {name: results.points[name].tolist() for name in results.space.searched}
     ranges = {name: optuna_distribution(results.space[name], column) for name, column in columns.items()}
     study.add_trials([trial(results, row, columns, ranges) for row in range(len(results.diverged))])
@@ -81,7 +84,15 @@ def trial(results: Results, row: int, columns: dict[str, list[Any]], ranges: dic
         params=params,
         distributions={name: ranges[name] for name in params},
         user_attrs={"status": status, "trial": row},
+        system_attrs=constraints(results, row),
         intermediate_values=known,
     )
     found.datetime_start = found.datetime_complete = datetime.datetime.now()
     return found
+
+
+def constraints(results: Results, row: int) -> dict[str, list[float]]:
+    """The system attribute by which Optuna knows how far a trial is from each limit; empty before its first epoch."""
+    known = results.values | dict(results.costs)
+    beyond = [limit.sign * (float(known[limit.name][row]) - limit.bound) for limit in results.rule.limits]
+    return {"constraints": beyond} if beyond and np.isfinite(beyond).all() else {}

@@ -116,7 +116,7 @@ class Driver:
             self.trainer.check(step.decision)
         if step.decision.add:
             self.trainer.roster.planned(step.decision.add)
-        self.scheduler.look(step.decision, len(trials.epochs))
+        self.scheduler.look(step.decision, trials.points, "a person's change" if changes_of(step.decision) else None)
         return step
 
     def asked(self, last: Step, trials: Trials) -> Step:
@@ -143,7 +143,7 @@ def first_step(scheduler: CheckedScheduler, space: Space, last: int, every: int 
         check_decision(decision, space, none, none, none.astype(bool), last)
     if not (decision.add and decision.until):
         raise ValueError("the scheduler's first decision trains nothing: give it `add`, and their `until`")
-    scheduler.look(decision, 0)
+    scheduler.look(decision, {})
     return cut_to(Step(decision, state), NO_TRIALS, every)
 
 

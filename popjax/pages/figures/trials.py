@@ -15,6 +15,7 @@ from popjax.scheduler import Status
 from popjax.store.results import Results
 
 CURVES = 200_000  # trials x epochs up to which the page has all curves of the metric that ranks
+INFEASIBLE = "infeasible"  # complete or pruned, and beyond a limit of the rule
 WORDS = [Status(number).name.lower() for number in range(len(Status))]
 
 
@@ -41,6 +42,7 @@ def table(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
     costs = {str(name): values for name, values in results.costs.items() if name not in results.members}
     curve = results.curves[results.metric]
     several = results.rounds.max(initial=0) > 0
+    finished = np.isin(results.status, (Status.COMPLETE, Status.PRUNED)) & (results.epochs_run > 0)
     known = lambda values: np.where(results.diverged, np.nan, values)  # what they were before is on the card
     return {
         "names": [printable(axis.name) for axis in differ],
@@ -52,8 +54,8 @@ def table(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
         "error": rounded(results.errors[results.metric], 3) if results.errors else None,
         "order": results.order.tolist(),
         "winner": results.best.trial if results.best else None,
-        "status": results.status.tolist(),
-        "words": WORDS,
+        "status": np.where(finished & ~results.feasible, len(WORDS), results.status).tolist(),
+        "words": [*WORDS, INFEASIBLE],
         "epochs": results.epochs_run.tolist(),
         "last": curve.shape[1],
         "rounds": (results.rounds + 1).tolist() if several else None,

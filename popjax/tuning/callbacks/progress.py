@@ -41,6 +41,7 @@ class Progress(Callback):
         self.done = self.total = 0
         self.horizon: int | None = run.epochs  # the next rung or the last epoch; None if brackets have different rungs
         self.latest = np.full((run.trials, run.folds, run.repeats), np.nan)
+        self.limited = {one.name: self.latest.copy() for one in run.rule.limits if one.name in run.metrics}
         self.heard, self.resting = np.zeros(self.latest.shape, bool), np.zeros(self.latest.shape, bool)
         self.resting[: len(run.resting)] = run.resting
         self.goals = np.zeros(run.trials, np.int64)
@@ -78,14 +79,19 @@ class Progress(Callback):
         rows = np.flatnonzero(trials.epochs > 0)
         if len(rows):
             self.make_room(int(rows[-1]) + 1)
-            self.latest[rows] = values_after(trials.values, trials.epochs)[self.run.metric][rows, None, None]
+            known = values_after(trials.values, trials.epochs)
+            self.latest[rows] = known[self.run.metric][rows, None, None]
+            for name, latest in self.limited.items():
+                latest[rows] = known[name][rows, None, None]
             self.heard[rows] = True
 
     def make_room(self, trials: int) -> None:
         """Grow the arrays to at least so many trials."""
         if (more := trials - len(self.latest)) > 0:
             new = np.zeros((more, *self.latest.shape[1:]), bool)
-            self.latest = np.concatenate([self.latest, np.where(new, 0, np.nan)])
+            longer = lambda latest: np.concatenate([latest, np.where(new, 0, np.nan)])
+            self.latest = longer(self.latest)
+            self.limited = {name: longer(latest) for name, latest in self.limited.items()}
             self.heard, self.resting = np.concatenate([self.heard, new]), np.concatenate([self.resting, new])
             self.goals = np.concatenate([self.goals, np.zeros(more, np.int64)])
 
@@ -97,6 +103,9 @@ class Progress(Callback):
         if self.run.rule.improvement is not None:
             better = np.maximum if self.run.metric.mode == "max" else np.minimum
             values = np.where(self.heard[place], better(values, self.latest[place]), values)
+        counts = ~self.heard[place] | (values != self.latest[place]) | (self.run.rule.improvement is None)
+        for name, latest in self.limited.items():
+            latest[place] = np.where(counts, result.metrics[name], latest[place])
         self.latest[place], self.heard[place] = values, True
         self.resting[place] |= result.resting
         self.done += len(alive)
@@ -104,11 +113,19 @@ class Progress(Callback):
         self.update()
 
     def leader(self) -> tuple[int, float] | None:
-        """The best trial now and its mean over folds and repeats; None before there is one."""
+        """The best trial now and its mean over folds and repeats; None before there is one.
+
+        Among those that violate the limits on metrics least. Limits on costs are those of the points that are drawn.
+        """
         means = self.latest.mean((1, 2))
         means[~np.isfinite(means)] = np.nan
         if np.isnan(means).all():
             return None
+        if self.limited:
+            limits = [limit for limit in self.run.rule.limits if limit.name in self.limited]
+            each = [limit.violation(self.limited[limit.name].mean((1, 2))) for limit in limits]
+            violation = np.sum(each, axis=0)
+            means[violation > violation[np.isfinite(means)].min()] = np.nan
         best = int(np.nanargmax(means) if self.run.metric.mode == "max" else np.nanargmin(means))
         return best, float(means[best])
 

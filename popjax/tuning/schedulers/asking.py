@@ -15,6 +15,7 @@ from popjax.core.calls import name_of
 from popjax.core.faults import calling
 from popjax.core.text import short
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, check_kinds
+from popjax.space.space import Points
 from popjax.tuning.schedulers.bounds import Bounds
 
 PROVEN = tuple(f"{__package__}.{name}" for name in ("plain", "halving", "hyperband", "pbt", "rounds"))  # by tests
@@ -30,10 +31,10 @@ class CheckedScheduler(Scheduler):
     what: str
     bounds: Bounds | None
 
-    def look(self, decision: Decision, trials: int) -> None:
-        """Say once what a decision sets beyond its range, where so many trials are known."""
+    def look(self, decision: Decision, points: Points, by: str | None = None) -> None:
+        """Say once what a decision sets beyond its range, where trials have these points; `by`: who decided."""
         if self.bounds is not None:
-            self.bounds.look(self.what, decision, trials)
+            self.bounds.look(by or self.what, decision, points)
 
 
 def made_for(make: Callable[[Problem], Scheduler], problem: Problem, bounds: Bounds | None = None) -> CheckedScheduler:

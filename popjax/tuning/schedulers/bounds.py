@@ -7,7 +7,7 @@ import numpy as np
 
 from popjax.core.text import short, tell
 from popjax.scheduler import Decision, added
-from popjax.space.space import Space
+from popjax.space.space import Points, Space, take
 from popjax.space.values import present
 
 type Propose = Callable[..., dict[str, np.ndarray]]
@@ -24,7 +24,7 @@ class Bounds:
     def __init__(self, space: Space, trials: int) -> None:
         self.spaces = [space]
         self.trials = trials
-        self.said = self.counted = False
+        self.said = self.counted = self.violated = False
 
     def proposing(self, propose: Propose) -> Propose:
         """`Problem.propose` that takes note of the spaces that it gets."""
@@ -36,14 +36,19 @@ class Bounds:
 
         return proposed
 
-    def look(self, what: str, decision: Decision, trials: int) -> None:
-        """Say the first value of a decision outside all ranges, and that there are more trials than asked for.
+    def look(self, what: str, decision: Decision, points: Points) -> None:
+        """Say the first value of a decision outside all ranges, the first constraint that its points violate, and that
+        there are more trials than asked for.
 
-        Each is said once. `trials`: their number before the decision.
+        Each is said once. `points`: those of all trials before the decision.
         """
+        trials = len(next(iter(points.values()), ()))
         if not self.counted and decision.add and trials + added(decision) > self.trials:
             self.counted = True
             tell(f"popjax: {what} adds trials beyond the {self.trials} asked for; they are trained, and said once")
+        if not self.violated and (constraint := broken(self.spaces[0], decision, points)):
+            self.violated = True
+            tell(f"popjax: {what} gives a point that violates {constraint}; it is trained so, and said once")
         if self.said:
             return
         for name, values in given_numbers(decision):
@@ -53,6 +58,23 @@ class Bounds:
                 value, scale = short(values[outside][0]), self.spaces[0][name]
                 tell(f"popjax: {what} gives {name}={value}, outside {scale}; it is trained so, and said once")
                 return
+
+
+def broken(space: Space, decision: Decision, points: Points) -> str:
+    """The first constraint of a space that a point violates which a decision adds or sets; "" if none does.
+
+    `points`: those of all trials before the decision.
+    """
+    if not space.constraints:
+        return ""
+    parts, changed = [space.masked(decision.add)] if decision.add else [], list(decision.set)
+    if changed:
+        now = {name: column.astype(object) for name, column in take(points, np.array(changed)).items()}
+        for row, values in enumerate(decision.set.values()):
+            for name, value in values.items():
+                now[name][row] = value
+        parts.append(space.masked(now))
+    return next((str(one) for one in space.constraints for part in parts if not one.holds(part).all()), "")
 
 
 def given_numbers(decision: Decision) -> Iterator[tuple[str, np.ndarray]]:
