@@ -72,9 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     from popjax.space.space import Space
 
     about, space = of_sweep.about(now), Space.from_dict(run["space"])
-    now = dataclasses.replace(
-        now, space=None, set=(), where=(), near=(), start=None
-    )  # as recorded
+    now = dataclasses.replace(now, space=None, set=(), where=(), near=(), start=None)  # as recorded
     of_sweep.check_arguments(now)
     with open_directory(now.out, now.stem, resume=True) as out:
         return Sweep(now, space.entries(), out, about, space.constraints, whole=True).run()

@@ -127,9 +127,7 @@ class Space(Mapping[str, Scale]):
                 if name not in self:
                     raise ValueError(f"where {one}: there is no hyperparameter {name!r}; there are {', '.join(self)}")
                 if not self[name].numeric:
-                    raise ValueError(
-                        f"where {one}: {name} is {self[name]}, no number; write a condition: .when({name}=)"
-                    )
+                    raise ValueError(f"where {one}: {name} is {self[name]}, no number; use a condition, `scale.when`")
         copy = Space(**self.entries())
         copy.constraints = found
         return copy
@@ -205,9 +203,17 @@ class Space(Mapping[str, Scale]):
         return self.accepted(n, seed, sampler)[0]
 
     def accepted(
-        self, n: int, seed: int = 0, sampler: str = "random", accepts: Callable[[Points], np.ndarray] | None = None
+        self,
+        n: int,
+        seed: int = 0,
+        sampler: str = "random",
+        accepts: Callable[[Points], np.ndarray] | None = None,
+        limits: tuple[str, ...] = (),
     ) -> tuple[dict[str, np.ndarray], int]:
-        """The points of `sample` that `accepts` takes too, bool (n,) of columns (n,), and the number drawn for them."""
+        """The points of `sample` that `accepts` takes too, bool (n,) of columns (n,), and the number drawn for them.
+
+        `limits`: what `accepts` looks at, in words. Raises ValueError as `sample` does.
+        """
         points = self._drawn(n, seed, sampler)
         if not self.constraints and accepts is None:
             return points, n
@@ -219,8 +225,8 @@ class Space(Mapping[str, Scale]):
             points = self._drawn(drawn, seed, sampler)
             good = self.good(points, accepts)
         if not good.any() or (good.sum() < n and sampler != "grid"):
-            limits = [*map(str, self.constraints), *([] if accepts is None else ["the limits of the rule"])]
-            what = f"{int(good.sum())} of {len(good):,} points of the space satisfy {' and '.join(limits)}"
+            wanted = " and ".join([*map(str, self.constraints), *limits])
+            what = f"{int(good.sum())} of {len(good):,} points of the space satisfy {wanted}"
             raise ValueError(f"{what}; loosen one of them, or narrow the scales to where they hold")
         rows = np.flatnonzero(good)[:n]
         return take(points, rows), int(rows[-1]) + 1

@@ -89,7 +89,8 @@ class SearchRequest:
         make = options.inner or plain
         if len(self.ends) == 1:
             return made_for(make, problem, bounds)
-        return checked(Rounds(problem, self.ends, make).scheduler(), "the scheduler rounds", bounds)
+        overlapping = learning and options.rounds is None and options.inner is not None
+        return checked(Rounds(problem, self.ends, make, overlapping).scheduler(), "the scheduler rounds", bounds)
 
     def _propose(self) -> Any:
         """The function `Problem.propose`: the points to start with, then those of the sampler."""
@@ -97,7 +98,8 @@ class SearchRequest:
         accepting = accepted_costs(self.task, self.space, options.rank)
         known: Any = {"seed": options.seed, "before": len(first), "accepting": accepting}
         if learns(options.sampler):
-            propose = proposals(options.sampler, self.space, epochs=options.epochs, budget=options.trials, **known)
+            known |= {"epochs": options.epochs, "budget": options.trials, "rule": options.rank}
+            propose = proposals(options.sampler, self.space, **known)
         else:
             propose = design(options.sampler, self.space, **known)
         return beginning_with(first, self.space, propose) if first else propose

@@ -9,6 +9,7 @@ import numpy as np
 from popjax.core.calls import check_called, name_of
 from popjax.core.faults import calling
 from popjax.core.text import check_installed, short, tell
+from popjax.rule import Rule
 from popjax.scheduler import Trials
 from popjax.space.points import category_values, units
 from popjax.space.samplers import SAMPLERS
@@ -30,12 +31,12 @@ class Learning(NamedTuple):
         ask: `(seed, n, trials, space, epochs) -> coordinates (n,) of each searched hyperparameter`, see
             `space/points.py`.
         needs: the packages that it needs.
-        budget: True if `ask` takes the number of trials of the search as well.
+        informed: True if `ask` also takes the rule that ranks, and the number of trials of the search.
     """
 
     ask: Callable[..., dict[str, np.ndarray]]
     needs: tuple[str, ...] = ()
-    budget: bool = False
+    informed: bool = False
 
 
 class Accepting(NamedTuple):
@@ -51,7 +52,7 @@ class Accepting(NamedTuple):
 
 
 LEARNING: Mapping[str, Learning] = {
-    "tpe": Learning(tpe, budget=True),
+    "tpe": Learning(tpe, informed=True),
     "cmaes": Learning(by_optuna(cmaes), ("optuna", "cmaes")),
     "gp": Learning(by_optuna(gp), ("optuna", "torch")),
 }
@@ -85,7 +86,9 @@ def check_sampler(sampler: Any) -> bool:
     found, what = learning(sampler), f"the sampler {name_of(sampler)}"
     for package in found.needs:
         check_installed(f"sampler {sampler!r}", package)
-    check_called(what, found.ask, "seed", "n", "trials", "space", "epochs", *(["budget"] if found.budget else []))
+    check_called(
+        what, found.ask, "seed", "n", "trials", "space", "epochs", *(["rule", "budget"] if found.informed else [])
+    )
     return True
 
 
@@ -117,7 +120,7 @@ def design(
         begin = 0 if trials is None or sampler == "grid" else max(0, len(trials.epochs) - before)
         found = space or searched
         accepts, limits = (None, ()) if accepting is None else accepting
-        points, drawn = found.accepted(begin + n, seed, sampler, accepts)
+        points, drawn = found.accepted(begin + n, seed, sampler, accepts, limits)
         if drawn > (count := len(next(iter(points.values())))) and not said:
             said = True
             again = "left out" if sampler == "grid" else "drawn again"
@@ -155,6 +158,7 @@ def proposals(
     epochs: int,
     before: int = 0,
     *,
+    rule: Rule | None = None,
     budget: int = 0,
     accepting: Accepting | None = None,
 ) -> Callable[..., dict[str, np.ndarray]]:
@@ -162,12 +166,12 @@ def proposals(
 
     It depends on the seed and the trials alone, so on resume it proposes the same points. In the place of points that
     may not be trained it proposes others, ten times, and then random ones. `before`: the number of trials that come
-    before its first point; `budget`: the number of trials of the search.
+    before its first point; `rule`: ranks; `budget`: the number of trials of the search.
     """
     found, first = learning(sampler), design("sobol", searched, seed, before, accepting)
     what, times = f"the sampler {name_of(sampler)}", 1 if not isinstance(sampler, str) or sampler in PROVEN else 2
-    more = (budget,) if found.budget else ()
-    accepts = None if accepting is None else accepting.accepts
+    more = (rule, budget) if found.informed else ()
+    accepts, limits = (None, ()) if accepting is None else accepting
 
     def asked(own: int, n: int, trials: Trials, space: Space) -> dict[str, np.ndarray]:
         ask = lambda: found.ask(own, n, trials, space, epochs, *more)
@@ -192,7 +196,7 @@ def proposals(
             left = n - sum(len(next(iter(part.values()))) for part in parts)
             if not left:
                 return together(parts)
-        return together([*parts, space.accepted(left, own, "random", accepts)[0]])
+        return together([*parts, space.accepted(left, own, "random", accepts, limits)[0]])
 
     return propose
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from popjax.rule import Rule
 from popjax.scheduler import Trials
 from popjax.space.beliefs import density
 from popjax.space.points import category_values, coordinates, units
@@ -13,7 +14,9 @@ from popjax.space.space import Space
 GOOD, OTHERS = 100, 900  # maximum number of trials, so that a point costs a millisecond in a search of any length
 
 
-def tpe(seed: int, n: int, trials: Trials, space: Space, epochs: int, budget: int = 0) -> dict[str, np.ndarray]:
+def tpe(
+    seed: int, n: int, trials: Trials, space: Space, epochs: int, rule: Rule | None = None, budget: int = 0
+) -> dict[str, np.ndarray]:
     """The next n coordinates (n,) of each searched hyperparameter: like the best tenth's, unlike the others'.
 
     Beliefs of the space count as a factor of the ratio, to the power of a tenth of the `budget` of trials over the
@@ -22,7 +25,12 @@ def tpe(seed: int, n: int, trials: Trials, space: Space, epochs: int, budget: in
     from popjax.space.parzen import parzen  # SciPy takes half a second
 
     columns = {name: coordinates(space[name], trials.points[name]) for name in space.searched}
-    good, others = good_and_others(trials._replace(epochs=trials.reached(epochs)), seed)
+    import os
+
+    if os.environ.get("V", "1") == "1" or rule is None:
+        good, others = good_and_others(trials._replace(epochs=trials.reached(epochs)), seed)
+    else:
+        good, others = at_level(trials, rule, epochs, seed)
     found: dict[str, np.ndarray] = {}
     for group, names in enumerate(known_together(columns)):
         table = np.stack([columns[name] for name in names], 1)
@@ -32,6 +40,32 @@ def tpe(seed: int, n: int, trials: Trials, space: Space, epochs: int, budget: in
         points = parzen(n, table[good[have[good]]], table[others[have[others]]], sizes, [seed, group], prior)
         found |= dict(zip(names, points.T, strict=True))
     return found
+
+
+def at_level(trials, rule, epochs, seed):
+    import os
+
+    v, enough, share = os.environ["V"], int(os.environ.get("ENOUGH", "32")), float(os.environ.get("SHARE", "0.1"))
+    from popjax.rules.checking import order_of
+
+    reached = trials.reached(epochs)
+    finite = np.isfinite(trials.loss)
+    level = next(
+        (e for e in np.unique(reached[finite])[::-1].tolist() if (finite & (reached >= e)).sum() >= enough and e > 0),
+        None,
+    )
+    if level is None:
+        return good_and_others(trials._replace(epochs=reached), seed)
+    rows = np.flatnonzero(finite & (reached >= level))
+    values = {name: curve[rows, level - 1] for name, curve in trials.values.items()}
+    order = rows[order_of(rule, values | {name: cost[rows] for name, cost in trials.costs.items()})]
+    good, rest = np.split(order, [min(math.ceil(len(order) * share), GOOD)])
+    diverged, pending = np.flatnonzero(~finite & (trials.epochs > 0)), np.flatnonzero(trials.epochs == 0)
+    short = np.flatnonzero(finite & (trials.epochs > 0) & (reached < level)) if v == "3" else np.zeros(0, int)
+    others = np.concatenate([rest, short, diverged])
+    if len(others) > OTHERS:
+        others = np.random.default_rng(seed).choice(others, OTHERS, replace=False)
+    return np.sort(good), np.sort(np.concatenate([others, pending]))
 
 
 def prior_of(space: Space, names: list[str], power: float) -> Callable[[np.ndarray], np.ndarray] | None:
