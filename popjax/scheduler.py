@@ -195,6 +195,8 @@ class Problem(NamedTuple):
         propose: `(n, trials=None, space=None) -> columns`: at most n new points from the sampler, after those of
             `trials`, from `space`; the problem's if None.
         learns: True if the sampler learns from `trials`, so that a scheduler need not narrow its space.
+        batches: of a sampler that learns, how many trials to add in each decision, while others train on; empty: the
+            scheduler is to add all that it adds at once.
     """
 
     space: Space
@@ -204,6 +206,7 @@ class Problem(NamedTuple):
     rule: Rule
     propose: Callable[..., dict[str, np.ndarray]]
     learns: bool = False
+    batches: tuple[int, ...] = ()
 
 
 def added(decision: Decision) -> int:

@@ -101,7 +101,7 @@ def test_a_run_goes_on_in_the_rounds_that_it_began_with(tmp_path, monkeypatch):
     assert run().run["rounds_in_all"] == 8
 
 
-@pytest.mark.parametrize("scheduler", [None, "halving"])
+@pytest.mark.parametrize("scheduler", [None, "hyperband(2, 1)"])
 def test_more_trials_come_in_further_rounds(tmp_path, scheduler):
     """Twice, and stopped in between: what one search in rounds of that size finds, to the last bit."""
 
@@ -232,22 +232,6 @@ def test_texts_are_asked_for_by_name():
     results = pj.search(pj.objective(loss), space, trials=60, sampler="tpe", scheduler=pj.rounds(6))
     assert (results.points["kind"][30:] == "b").mean() > 0.6
     assert set(results.points["kind"].tolist()) == {"a", "b", "c"}
-
-
-def test_with_halving_each_round_is_halved():
-    """TPE is told the pruned ones too, and the rounds search the whole space."""
-
-    def epoch(x, hparams, data):
-        return x - hparams["rate"] * x, {"loss": x**2}
-
-    task = pj.Task(lambda key, hparams, data: jnp.ones(()), epoch, ())
-    space = {"rate": pj.log_uniform(1e-4, 1)}
-    results = pj.search(task, space, trials=48, epochs=8, sampler="tpe", scheduler="halving")
-    assert results.rounds.tolist() == [n for n in range(4) for _ in range(12)]
-    assert [sorted(results.done[results.rounds == n, 0, 0].tolist()) for n in range(4)] == [
-        [2] * 6 + [4] * 3 + [8] * 3
-    ] * 4
-    assert all(entry["space"] == results.run["space"] for entry in results.run["rounds"])
 
 
 def test_a_class_of_optunas_and_one_of_ones_own():

@@ -21,6 +21,7 @@ from popjax.task import Task, unknown_metric
 from popjax.tuning.proposals import Accepting, check_sampler, default_ends, design, learns, proposals
 from popjax.tuning.schedulers.asking import CheckedScheduler, checked, made_for
 from popjax.tuning.schedulers.bounds import Bounds
+from popjax.tuning.schedulers.halving import takes_batches
 from popjax.tuning.schedulers.plain import plain
 from popjax.tuning.schedulers.rounds import Rounds, even
 from popjax.tuning.search_options import SearchOptions
@@ -89,8 +90,10 @@ class SearchRequest:
         make = options.inner or plain
         if len(self.ends) == 1:
             return made_for(make, problem, bounds)
-        overlapping = learning and options.rounds is None and options.inner is not None
-        return checked(Rounds(problem, self.ends, make, overlapping).scheduler(), "the scheduler rounds", bounds)
+        if learning and options.rounds is None and takes_batches(make):
+            batches = np.diff([0, *self.ends]).tolist()
+            return made_for(make, problem._replace(batches=tuple(batches)), bounds)
+        return checked(Rounds(problem, self.ends, make).scheduler(), "the scheduler rounds", bounds)
 
     def _propose(self) -> Any:
         """The function `Problem.propose`: the points to start with, then those of the sampler."""
@@ -168,5 +171,5 @@ def what_ranks(task: Task, space: Space, options: SearchOptions) -> Rule:
 def ends_asked(options: SearchOptions) -> tuple[int, ...]:
     """Cumulative number of trials at the end of each round."""
     if learns(options.sampler) and options.rounds is None:
-        return default_ends(options.trials, options.inner is not None)
+        return default_ends(options.trials, options.inner is not None, takes_batches(options.inner))
     return even(options.trials, options.rounds or 1)

@@ -20,6 +20,7 @@ from popjax.tuning.tpe import tpe
 
 FIRST = 64  # trials of the first round, if no number of rounds is given
 BATCH, PRUNED = 16, 64  # trials of the other rounds; with a scheduler, which prunes most of them
+BESIDE = 32  # trials of a round that trains beside earlier ones: fewer leave cores idle at its end
 FEWEST_ROUNDS = 4
 TRIES = 10  # times that a sampler is asked in the place of points that may not be trained
 
@@ -64,7 +65,7 @@ def learns(sampler: Any) -> bool:
     return callable(sampler) or sampler in LEARNING
 
 
-def default_ends(trials: int, scheduled: bool = False) -> tuple[int, ...]:
+def default_ends(trials: int, scheduled: bool = False, beside: bool = False) -> tuple[int, ...]:
     """Where the rounds of a learning sampler end, counted in trials, if no number of rounds is given.
 
     >>> default_ends(256)[:3], default_ends(40)
@@ -72,7 +73,8 @@ def default_ends(trials: int, scheduled: bool = False) -> tuple[int, ...]:
     """
     first = min(FIRST, -(-trials // FEWEST_ROUNDS))
     rest = trials - first
-    later = max(-(-rest // (PRUNED if scheduled else BATCH)), min(FEWEST_ROUNDS - 1, rest))
+    size = BESIDE if beside else PRUNED if scheduled else BATCH
+    later = max(-(-rest // size), min(FEWEST_ROUNDS - 1, rest))
     return (first, *(first + end for end in even(rest, later))) if rest else (first,)
 
 

@@ -6,11 +6,13 @@ from collections.abc import Callable
 import numpy as np
 
 from popjax.rule import Rule
+from popjax.rules.checking import loss_of
 from popjax.scheduler import Trials
 from popjax.space.beliefs import density
 from popjax.space.points import category_values, coordinates, units
 from popjax.space.space import Space
 
+ENOUGH = 32  # trials, to be compared after the same epoch
 GOOD, OTHERS = 100, 900  # maximum number of trials, so that a point costs a millisecond in a search of any length
 
 
@@ -25,12 +27,7 @@ def tpe(
     from popjax.space.parzen import parzen  # SciPy takes half a second
 
     columns = {name: coordinates(space[name], trials.points[name]) for name in space.searched}
-    import os
-
-    if os.environ.get("V", "1") == "1" or rule is None:
-        good, others = good_and_others(trials._replace(epochs=trials.reached(epochs)), seed)
-    else:
-        good, others = at_level(trials, rule, epochs, seed)
+    good, others = good_and_others(trials._replace(epochs=trials.reached(epochs)), seed, rule)
     found: dict[str, np.ndarray] = {}
     for group, names in enumerate(known_together(columns)):
         table = np.stack([columns[name] for name in names], 1)
@@ -40,32 +37,6 @@ def tpe(
         points = parzen(n, table[good[have[good]]], table[others[have[others]]], sizes, [seed, group], prior)
         found |= dict(zip(names, points.T, strict=True))
     return found
-
-
-def at_level(trials, rule, epochs, seed):
-    import os
-
-    v, enough, share = os.environ["V"], int(os.environ.get("ENOUGH", "32")), float(os.environ.get("SHARE", "0.1"))
-    from popjax.rules.checking import order_of
-
-    reached = trials.reached(epochs)
-    finite = np.isfinite(trials.loss)
-    level = next(
-        (e for e in np.unique(reached[finite])[::-1].tolist() if (finite & (reached >= e)).sum() >= enough and e > 0),
-        None,
-    )
-    if level is None:
-        return good_and_others(trials._replace(epochs=reached), seed)
-    rows = np.flatnonzero(finite & (reached >= level))
-    values = {name: curve[rows, level - 1] for name, curve in trials.values.items()}
-    order = rows[order_of(rule, values | {name: cost[rows] for name, cost in trials.costs.items()})]
-    good, rest = np.split(order, [min(math.ceil(len(order) * share), GOOD)])
-    diverged, pending = np.flatnonzero(~finite & (trials.epochs > 0)), np.flatnonzero(trials.epochs == 0)
-    short = np.flatnonzero(finite & (trials.epochs > 0) & (reached < level)) if v == "3" else np.zeros(0, int)
-    others = np.concatenate([rest, short, diverged])
-    if len(others) > OTHERS:
-        others = np.random.default_rng(seed).choice(others, OTHERS, replace=False)
-    return np.sort(good), np.sort(np.concatenate([others, pending]))
 
 
 def prior_of(space: Space, names: list[str], power: float) -> Callable[[np.ndarray], np.ndarray] | None:
@@ -79,20 +50,36 @@ def prior_of(space: Space, names: list[str], power: float) -> Callable[[np.ndarr
     return prior if beliefs else None
 
 
-def good_and_others(trials: Trials, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of the good trials and of the others, ascending: the best tenth of those that began, and the rest.
+def good_and_others(trials: Trials, seed: int, rule: Rule | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the good trials and of the others, ascending: the best tenth, and the rest.
 
-    Feasible trials are better, then more epochs, then a smaller loss; diverged trials are last. More than OTHERS others
-    are sampled down; trials that have not begun are added to them.
+    Trials are compared after the largest epoch that ENOUGH of them have reached (Falkner et al. 2018, "BOHB"), those
+    that a scheduler left before it not at all; where none is, or without a rule, feasible trials are better, then more
+    epochs, then a smaller loss. Diverged trials are last. More than OTHERS others are sampled down; trials that have
+    not begun are added to them.
     """
-    begun, pending = np.flatnonzero(trials.epochs > 0), np.flatnonzero(trials.epochs == 0)
-    loss = trials.loss[begun]
-    infeasible = ~trials.feasible[begun] | ~np.isfinite(loss)
-    far = np.where(np.isfinite(loss), trials.epochs[begun], 0)
-    good, others = np.split(begun[np.lexsort((loss, -far, infeasible))], [min(math.ceil(len(begun) / 10), GOOD)])
+    pending, lost = np.flatnonzero(trials.epochs == 0), np.isinf(trials.loss) & (trials.epochs > 0)
+    level = None if rule is None else common_epoch(trials)
+    if rule is None or level is None:
+        begun = np.flatnonzero(trials.epochs > 0)
+        infeasible = ~trials.feasible[begun] | lost[begun]
+        far = np.where(lost[begun], 0, trials.epochs[begun])
+        ranked = begun[np.lexsort((trials.loss[begun], -far, infeasible))]
+    else:
+        rows = np.flatnonzero(np.isfinite(trials.loss) & (trials.epochs >= level))
+        values = {name: curve[rows, level - 1] for name, curve in trials.values.items()}
+        loss = loss_of(rule, values | {name: cost[rows] for name, cost in trials.costs.items()})
+        ranked = np.concatenate([rows[np.argsort(loss, kind="stable")], np.flatnonzero(lost)])
+    good, others = np.split(ranked, [min(math.ceil(len(ranked) / 10), GOOD)])
     if len(others) > OTHERS:
         others = np.random.default_rng(seed).choice(others, OTHERS, replace=False)
     return np.sort(good), np.sort(np.concatenate([others, pending]))
+
+
+def common_epoch(trials: Trials) -> int | None:
+    """The largest epoch that ENOUGH trials have reached and did not diverge; None if there is none."""
+    reached = np.sort(trials.epochs[np.isfinite(trials.loss) & (trials.epochs > 0)])[::-1]
+    return int(reached[ENOUGH - 1]) if len(reached) >= ENOUGH else None
 
 
 def known_together(columns: dict[str, np.ndarray]) -> list[list[str]]:

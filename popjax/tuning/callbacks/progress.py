@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from popjax.core.text import plural, printable, tell
-from popjax.scheduler import Decision, Trials
+from popjax.scheduler import Decision, Trials, added
 from popjax.space.space import Space
 from popjax.store.records import values_after
 from popjax.tuning.callbacks.callback import Callback, Run
@@ -65,9 +65,11 @@ class Progress(Callback):
         going = (~self.resting).sum((1, 2)).tolist()
         self.done = 0 if anew else self.done
         self.total = self.done + sum((goal - now(trial)) * going[trial] for trial, goal in goals.items())
-        if "rounds" in notes:
+        if "on" in notes:
+            self.say(batch_text(notes, added(decision)))
+        elif "rounds" in notes:
             self.say(round_text(notes))
-        if "rungs" in notes and decision.until:
+        if "rungs" in notes and "on" not in notes and decision.until:
             self.say(rung_text(notes))
         self.lines = FEW_LINES if "rungs" in notes else LINES
         if decision.until and anew and self.total > self.done:  # a finished run has nothing left
@@ -234,6 +236,12 @@ def rung_text(notes: Mapping[str, Any]) -> str:
     epoch = f" to epoch {notes['epoch']}" if "epoch" in notes else ""
     head = f"rung {notes['rung']} of {notes['rungs']}: {notes['trials']} of {plural(notes['of'], 'trial')}{epoch}"
     return printable("\n".join([head, *([] if "rounds" in notes else notes.get("notes", []))]))
+
+
+def batch_text(notes: Mapping[str, Any], new: int) -> str:
+    """The number of new trials, and of those before them that go on, and the notes."""
+    head = f"round {notes['round'] + 1} of {notes['rounds']}: {plural(new, 'trial')} begin, " if new else ""
+    return printable("\n".join([f"{head}{notes['on']} of those before go on", *notes.get("notes", [])]))
 
 
 def brief(scale: "Scale") -> str:

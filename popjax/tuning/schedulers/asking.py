@@ -18,7 +18,9 @@ from popjax.scheduler import Decision, Problem, Scheduler, Trials, check_kinds
 from popjax.space.space import Points
 from popjax.tuning.schedulers.bounds import Bounds
 
-PROVEN = tuple(f"{__package__}.{name}" for name in ("plain", "halving", "hyperband", "pbt", "rounds"))  # by tests
+PROVEN = tuple(
+    f"{__package__}.{name}" for name in ("plain", "halving", "hyperband", "pbt", "rounds", "asynchronous")
+)  # by tests
 NOTES = {"round": int, "rounds": int, "space": dict, "notes": list}  # of a decision, which popjax reads
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from popjax.core.counts import check_count
 from popjax.core.text import plural
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, best_first, tie_text, tied
+from popjax.tuning.schedulers.asynchronous import in_batches
 
 
 def halving(reduction_factor: int = 2, min_epochs: int = 2) -> Callable[[Problem], Scheduler]:
@@ -19,6 +20,9 @@ def halving(reduction_factor: int = 2, min_epochs: int = 2) -> Callable[[Problem
     rung the best ceil(n / reduction_factor) go on, or all that did not diverge if these are fewer; the others are
     pruned. Algorithm 1 of Jamieson and Talwalkar (2016), "Non-stochastic best arm identification and hyperparameter
     optimization", with rungs in epochs.
+
+    With a sampler that learns, trials are added in batches, of which each is proposed from all that is known, while
+    earlier ones train on: see `popjax.tuning.schedulers.asynchronous`.
 
     A learning rate that falls towards the last epoch (schedule "cosine") needs no adjustment: its horizon is the last
     epoch of the search for all trials. If a warm-up may last until the first rung or longer, that rung compares
@@ -45,6 +49,8 @@ def halving(reduction_factor: int = 2, min_epochs: int = 2) -> Callable[[Problem
 def rungs_by(problem: Problem, reduction_factor: int, min_epochs: int) -> Scheduler:
     """The scheduler of a problem. State: int, the number of rungs asked for."""
     rungs = rungs_of(problem.epochs, reduction_factor, min_epochs)
+    if problem.batches:
+        return in_batches(problem, rungs, reduction_factor, warnings(problem, rungs))
 
     def step(asked: int, trials: Trials) -> tuple[int, Decision]:
         if asked == 0:
@@ -71,6 +77,15 @@ def rungs_by(problem: Problem, reduction_factor: int, min_epochs: int) -> Schedu
         return tied(problem, trials, left_after(rung, trials), cut, rungs[rung])
 
     return Scheduler(lambda: 0, step)
+
+
+def takes_batches(scheduler: Any) -> bool:
+    """True for a scheduler that adds trials in the batches of its problem.
+
+    >>> takes_batches(halving()), takes_batches(None)
+    (True, False)
+    """
+    return isinstance(scheduler, functools.partial) and scheduler.func is rungs_by
 
 
 def rung_notes(rungs: list[int], rung: int, trials: int, of: int) -> dict[str, Any]:

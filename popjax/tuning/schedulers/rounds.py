@@ -92,112 +92,58 @@ def further(ends: tuple[int, ...], trials: int) -> tuple[int, ...]:
 
 
 class Rounds:
-    """The rounds of one problem.
+    """The rounds of one problem; `ends` is where each ends, counted in trials.
 
-    State: `begun`, the number of rounds begun, and `open`, those that may train on: each its number, the trials that it
-    added as runs [first, end], its space with the zoom's notes (None: the user's), and the state of its scheduler.
-
-    Args:
-        problem: the problem.
-        ends: where each round ends, counted in trials.
-        inner: the scheduler of each round, which sees the trials of that round alone.
-        overlapping: True if a round begins with each step, while earlier ones train on; else when the one before it
-            has ended.
+    State: the round, its first trial, its space with the zoom's notes, and the inner scheduler's state.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        ends: tuple[int, ...],
-        inner: Callable[[Problem], Scheduler],
-        overlapping: bool = False,
-    ) -> None:
+    def __init__(self, problem: Problem, ends: tuple[int, ...], inner: Callable[[Problem], Scheduler]) -> None:
         self.problem = problem
         self.n = len(ends)
         self.inner = inner
         self.ends = [0, *ends]
-        self.overlapping = overlapping
 
     def scheduler(self) -> Scheduler:
         """The rounds as a Scheduler."""
         return Scheduler(dict, self.step)
 
     def step(self, state: dict[str, Any], trials: Trials) -> tuple[dict[str, Any], Decision]:
-        """Ask the schedulers of the open rounds, and begin the next round if it is time."""
-        begun, going, parts, notes = state.get("begun", 0), list[dict[str, Any]](), list[Decision](), None
-        count = len(trials.epochs)
-        for one in state.get("open", []):
-            one, decision = self.asked(one, trials, count)
-            if decision.until:
-                count += added(decision)
-                going, parts = [*going, one], [*parts, decision]
-        while begun < self.n and (self.overlapping or not parts):
-            one = self.begin(begun, trials)
-            begun, notes = begun + 1, self.notes(one)
-            one, decision = self.asked(one, trials, count)
-            if decision.until:
-                going, parts = [*going, one], [*parts, decision]
-                break
-        return {"begun": begun, "open": going}, joined(parts, notes)
-
-    def asked(self, one: dict[str, Any], trials: Trials, count: int) -> tuple[dict[str, Any], Decision]:
-        """A round after its scheduler's step, and the decision in the numbers of all trials, of which there are `count`
-        with those that are added before it.
-        """
-        rows = np.array([row for first, end in one["runs"] for row in range(first, end)], np.int64)
-        inner, decision = self.of_round(one, trials).step(one["inner"], part_of(trials, rows))
-        new = added(decision)
-        runs = [*one["runs"], *([[count, count + new]] if new else [])]
-        decision = renumbered(decision, np.concatenate([rows, np.arange(count, count + new)]))
-        return one | {"inner": inner, "runs": runs}, decision
+        """Ask the round's scheduler; when it has ended, begin the next round."""
+        notes = None
+        if not state:
+            state = self.begin(0, trials)
+            notes = self.notes(state)
+        while True:
+            inner = self.of_round(state, trials)
+            count = len(trials.epochs)
+            asked, decision = inner.step(state["inner"], part_of(trials, np.arange(state["first"], count)))
+            state = state | {"inner": asked}
+            if decision.until or state["round"] == self.n - 1:
+                decision = renumbered(decision, np.arange(state["first"], count + added(decision)))
+                return state, decision if notes is None else decision._replace(notes=both(decision.notes, notes))
+            state = self.begin(state["round"] + 1, trials)
+            notes = self.notes(state)
 
     def begin(self, number: int, trials: Trials) -> dict[str, Any]:
-        """A round before its first step; its space is the user's while no loss is finite, or if the sampler learns."""
-        space, noticed = None, list[str]()
+        """The state before a round; its space is the user's while no loss is finite, or if the sampler learns."""
+        space, noticed = self.problem.space, list[str]()
         narrow = number > 0 and not self.problem.learns
         order = best_first(self.problem, trials) if narrow else np.zeros(0, int)
         if len(order):
             space, noticed = zoom_in(self.problem.space, trials.points, order)
-        one = {"round": number, "runs": [], "space": space and space.to_dict(), "noticed": noticed}
-        return one | {"inner": self.of_round(one, trials).init()}
+        state = {"round": number, "first": len(trials.epochs), "space": space.to_dict(), "noticed": noticed}
+        return state | {"inner": self.of_round(state, trials).init()}
 
-    def of_round(self, one: dict[str, Any], trials: Trials) -> Scheduler:
+    def of_round(self, state: dict[str, Any], trials: Trials) -> Scheduler:
         """The scheduler of a round; its points come after those of all trials so far."""
-        begin, end = self.ends[one["round"]], self.ends[one["round"] + 1]
-        space = self.problem.space if one["space"] is None else Space.from_dict(one["space"])
+        begin, end = self.ends[state["round"]], self.ends[state["round"] + 1]
+        space = Space.from_dict(state["space"])
         propose = lambda n, own=None, space=space: self.problem.propose(n, trials, space)
         return made_for(self.inner, self.problem._replace(space=space, trials=end - begin, propose=propose))
 
-    def notes(self, one: dict[str, Any]) -> dict[str, Any]:
-        """The log's notes on a round that begins."""
-        space = one["space"] or self.problem.space.to_dict()
-        return {"round": one["round"], "rounds": self.n, "space": space, "notes": one["noticed"]}
-
-
-def joined(parts: list[Decision], notes: dict[str, Any] | None) -> Decision:
-    """The decisions of several rounds as one; its notes are those of the last part, and of the round that begins.
-
-    `notes`: those of a round that begins; None if none does.
-    """
-    if not parts:
-        return Decision()
-    if len(parts) == 1:
-        return parts[0] if notes is None else parts[0]._replace(notes=both(parts[0].notes, notes))
-    adding = [part.add for part in parts if part.add]
-    add = {name: np.concatenate([columns[name] for columns in adding]) for name in adding[0]} if adding else {}
-    merged = lambda name: {key: value for part in parts for key, value in getattr(part, name).items()}
-    known = [part.notes for part in parts if isinstance(part.notes, dict)]
-    lines = {"notes": [line for one in known for line in one.get("notes", [])]}
-    tied = sum(one.get("tied", 0) for one in known)
-    told = (known[-1] if known else {}) | lines | ({"tied": tied} if tied else {})
-    return Decision(
-        add=add,
-        copy=merged("copy"),
-        fresh=tuple(trial for part in parts for trial in part.fresh),
-        set=merged("set"),
-        until=merged("until"),
-        notes=told if notes is None else both(told, notes),
-    )
+    def notes(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The log's notes on a round."""
+        return {"round": state["round"], "rounds": self.n, "space": state["space"], "notes": state["noticed"]}
 
 
 def both(inner: Any, own: dict[str, Any]) -> dict[str, Any]:
