@@ -73,7 +73,7 @@ def milliseconds(sampler: Any, trials: int) -> float:
     points = space.sample(trials)
     loss = sum((column - 0.3) ** 2 for column in points.values())
     told = Trials(points, np.ones(trials, int), loss, {"loss": loss[:, None]})
-    propose = proposals(sampler, space, 0, 1)
+    propose = proposals(sampler, space, 0, 1, rule=pj.best("loss"), budget=trials)
     propose(BATCH, told)  # imports
     begin = time.perf_counter()
     propose(BATCH, told)

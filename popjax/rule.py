@@ -70,7 +70,8 @@ class Limit(NamedTuple):
         return cls(parts[1], 1 if parts[2] == "<=" else -1, bound)
 
     def __str__(self) -> str:
-        return f"{self.name} {'<=' if self.sign > 0 else '>='} {self.bound:.15g}"
+        bound = int(self.bound) if self.bound.is_integer() else self.bound
+        return f"{self.name} {'<=' if self.sign > 0 else '>='} {bound!r}"
 
     def violation(self, values: np.ndarray) -> np.ndarray:
         """Float (rows,): by how much values (rows,) are beyond the bound, as a share of it (of 1 for a bound of 0)."""

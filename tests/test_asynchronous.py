@@ -10,7 +10,7 @@ from test_compilations import compilations, epochs_compiled
 
 import popjax as pj
 from popjax.scheduler import Trials
-from popjax.tuning.proposals import LEARNING, Learning, default_ends
+from popjax.tuning.proposals import BESIDE, LEARNING, Learning, default_ends
 from popjax.tuning.schedulers.halving import rungs_of
 from popjax.tuning.tpe import ENOUGH, good_and_others
 
@@ -79,7 +79,7 @@ def test_batches_are_proposed_from_all_that_is_known(monkeypatch):
 
     monkeypatch.setitem(LEARNING, "spy", Learning(spy))
     results = pj.search(TASK, SPACE, **ASKED | {"sampler": "spy"})
-    sizes = np.diff([0, *default_ends(96, True, True)]).tolist()
+    sizes = np.diff([0, *default_ends(96, BESIDE)]).tolist()
     assert [n for n, _ in asked[::2]] == sizes[
         1:
     ]  # the first batch are Sobol points; each answer is checked by a second
@@ -172,4 +172,4 @@ def test_trials_are_compared_after_the_epoch_that_enough_have_reached():
     assert sorted([*good, *others]) == list(range(ENOUGH + 2))
     assert 5 in others
     few = Trials({}, epochs[: ENOUGH - 2], loss[: ENOUGH - 2], {"loss": curve[: ENOUGH - 2]})
-    assert good_and_others(few, 0, pj.best("loss"))[0].tolist() == good_and_others(few, 0)[0].tolist()
+    assert good_and_others(few, 0, pj.best("loss"))[0].tolist() == [0, 1, 2]  # the furthest

@@ -166,8 +166,8 @@ def test_tpe_weighs_a_prior_less_with_each_trial():
 
     def proposed(count, budget):
         x = (np.arange(count) + 0.5) / count
-        trials = Trials({"x": x}, np.ones(count, int), np.zeros(count), {})  # all are alike
-        return np.concatenate([tpe(seed, 8, trials, space, 1, None, budget)["x"] for seed in range(12)])
+        trials = Trials({"x": x}, np.ones(count, int), np.zeros(count), {"loss": np.zeros((count, 1))})  # all are alike
+        return np.concatenate([tpe(seed, 8, trials, space, 1, pj.best("loss"), budget)["x"] for seed in range(12)])
 
     strong, weak, none = (abs(proposed(40, budget) - 0.9) for budget in (4000, 400, 0))
     assert np.median(strong) < np.median(weak) < np.median(none)
@@ -192,7 +192,11 @@ def test_earlier_searches_one_vote_each(tmp_path):
     assert abs(x[:5] - 0.2).max() < 0.15
     assert abs(x[5:] - 0.8).max() < 0.35
     assert set(believed.beliefs["z"].values) == {2}
-    assert believed.near(many).beliefs["x"].values == tuple(x[:5].tolist())
+    assert space.near(many).beliefs["x"].values == tuple(x[:5].tolist())
+    assert believed.near(few) == believed  # what is believed already stays
+    own = space.replace(x=pj.uniform(0, 1).near(0.5)).near(many)
+    assert own.beliefs["x"].values == (0.5,)
+    assert own.beliefs["z"] == space.near(many).beliefs["z"]
     assert pj.Space.from_dict(believed.to_dict()) == believed
     assert pj.search(task(0.2), believed, trials=8, seed=3).space == believed
 
@@ -213,6 +217,17 @@ def test_what_gives_no_belief_is_one_line(tmp_path):
         with pytest.raises(ValueError, match=r"^[^\n]*$") as refused:
             space.near(*given)
         assert says in str(refused.value)
+
+
+def test_the_optimizer_may_be_believed_too(command, tmp_path):
+    wine = ("--dataset", "wine", "--epochs", "1", "--trials", "9", "--quiet")
+    for number, given in enumerate((["--set"], ["--optimizer"])):
+        text = "choice(sgd, adam) near adam" if given == ["--optimizer"] else "optimizer=choice(sgd, adam) near adam"
+        done = command("sweep", *wine, *given, text, "--out", f"run{number}")
+        assert done.returncode == 0, done.stderr
+        space = pj.Results.load(tmp_path / f"run{number}").space
+        assert space.beliefs["optimizer"].values == ("adam",)
+        assert space.conditions["momentum"] == {"optimizer": ("sgd",)}
 
 
 def test_commands_record_the_beliefs_and_resume_needs_no_old_run(command, tmp_path):

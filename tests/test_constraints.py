@@ -64,6 +64,7 @@ def test_what_is_no_number_satisfies_nothing_and_what_is_inactive_everything():
         ("hidden <= " + "-" * 280 + "1", "0 of 10,240 points"),
         ("hidden ** 9 ** 9 ** 9 <= 1", "0 of 10,240 points"),
         ("width <= 1", "there is no hyperparameter 'width'"),
+        ("+".join(["depth"] * 49) + "<=9", "characters; give at most 300"),  # as it is recorded, with spaces
     ],
 )
 def test_hostile_constraints_are_one_line(text, says):
@@ -78,7 +79,7 @@ def test_ten_thousand_constraints_and_a_text_are_refused():
     space = pj.Space(optimizer=pj.choice("sgd", "adam"), rate=pj.uniform(0, 1))
     with pytest.raises(ValueError, match=r"optimizer is choice\('sgd', 'adam'\), no number; use a condition"):
         space.where("optimizer <= 1")
-    with pytest.raises(ValueError, match="'where' is a reserved name"):
+    with pytest.raises(ValueError, match=r"'where' is a reserved name; write constraints as popjax.Space\(...\).where"):
         pj.Space(where=pj.uniform(0, 1))
 
 
@@ -242,6 +243,25 @@ def test_a_scheduler_and_a_hand_are_told_once(capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_what_a_copy_is_set_to_is_judged_by_its_source():
+    from popjax.tuning.schedulers.bounds import broken
+
+    space = pj.Space(a=pj.uniform(1, 100), b=pj.uniform(0, 10)).where("a * b <= 100")
+    points = {"a": np.array([100.0, 10.0]), "b": np.array([1.0, 5.0])}
+    decision = pj.Decision(copy={0: 1}, set={0: {"b": 6.0}}, until={0: 2})
+    assert broken(space, decision, points) == ""
+    assert broken(space, decision._replace(copy={}), points) == "a * b <= 100"
+    swapped = {name: column[::-1] for name, column in points.items()}
+    assert broken(space, decision, swapped) == "a * b <= 100"
+
+
+def test_a_grid_says_what_it_leaves_out(capsys):
+    task = pj.objective(lambda key, hparams: {"loss": 0.0 * hparams["x"]})
+    for text in ("x <= 3", "x >= 3"):
+        pj.search(task, pj.Space(x=pj.integers(1, 5)).where(text), trials=5, sampler="grid")
+        assert capsys.readouterr().err == f"popjax: 2 of 5 points violate {text}, and are left out\n"
+
+
 def test_a_zoomed_space_is_drawn_within_them():
     results = pj.search(planted(), UNITS, trials=60)
     narrow = pj.refine(UNITS, results)
@@ -261,6 +281,16 @@ def test_a_command_keeps_them_through_resume_and_a_file_of_options(command, tmp_
     (tmp_path / "options.toml").write_text(printed)
     assert command("sweep", "--config", "options.toml", "--trials", "5", "--out", "again").returncode == 0
     assert (product(pj.Results.load(tmp_path / "again").points) <= 160).all()
+
+
+def test_a_file_of_options_loses_its_constraints_with_its_space(command, tmp_path):
+    (tmp_path / "options.toml").write_text('dataset = "wine"\nwhere = ["hidden <= 60"]\ntrials = 3\nepochs = 1\n')
+    (tmp_path / "space.toml").write_text('learning_rate = "log_uniform(1e-3, 0.1)"\n')
+    whole = command("sweep", "--config", "options.toml", "--out", "whole", "--quiet")
+    own = command("sweep", "--config", "options.toml", "--space", "space.toml", "--out", "own", "--quiet")
+    assert (whole.returncode, own.returncode) == (0, 0), own.stderr
+    assert pj.Results.load(tmp_path / "whole").points["hidden"].max() <= 60
+    assert not pj.Results.load(tmp_path / "own").space.constraints
 
 
 def test_a_command_says_what_is_wrong_with_one(refused_in_one_line):

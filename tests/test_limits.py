@@ -27,7 +27,7 @@ def deb(values, limits, mode):
 
     def key(row):
         far = violation(row)
-        return (far, 0 if far else values["loss"][row] * (1 if mode == "min" else -1), row)
+        return (far, values["loss"][row] * (1 if mode == "min" else -1), row)
 
     return sorted(range(len(values["loss"])), key=key)
 
@@ -79,6 +79,12 @@ def test_the_smallest_within_a_standard_error_is_feasible():
     errors = {name: np.full(3, 0.05) for name in values}
     assert winner_of(pj.one_se("val_loss"), Finished(values, errors)) == 2
     assert winner_of(pj.one_se("val_loss", subject_to="x <= 5"), Finished(values, errors)) == 1
+
+
+@pytest.mark.parametrize("bound", ["1234567890123456", "0.12345678901234567", "1e-30", "-3", "2.5"])
+def test_a_bound_is_recorded_as_it_was_given(bound):
+    (text,) = pj.best("loss", subject_to=f"flops <= {bound}").subject_to
+    assert float(text.split()[-1]) == float(bound)
 
 
 @pytest.mark.parametrize("text", ["a", "a <= b", "a < 3", "<= 3", "a <= 1 <= 2", "a <= nan", "a <= inf", 3, "a<=1<=2"])
@@ -194,7 +200,7 @@ def test_samplers_that_learn_take_the_infeasible_as_worse():
     loss = np.array([3.0, 0.0, 1.0, 2.0, *np.arange(4.0, 20.0)])
     feasible = np.array([False, True, True, False] + [True] * 16)
     trials = Trials({}, np.array([8, 2, 2, 8] + [1] * 16), loss, {}, feasible=feasible)
-    good, _ = good_and_others(trials, 0)
+    good, _ = good_and_others(trials, 0, pj.best("loss"))
     assert good.tolist() == [1, 2]
     results = pj.search(
         curves(),

@@ -154,20 +154,34 @@ def test_fewer_trials_or_other_rounds_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("trials", "scheduled", "ends"),
+    ("trials", "size", "ends"),
     [
-        (512, False, tuple(range(64, 513, 16))),
-        (512, True, tuple(range(64, 513, 64))),
-        (513, True, (64, 120, 176, 232, 288, 345, 401, 457, 513)),
-        (113, False, (29, 43, 57, 71, 85, 99, 113)),
-        (40, False, (10, 20, 30, 40)),
-        (40, True, (10, 20, 30, 40)),
-        (3, False, (1, 2, 3)),
-        (1, False, (1,)),
+        (512, 16, tuple(range(64, 513, 16))),
+        (512, 64, tuple(range(64, 513, 64))),
+        (513, 64, (64, 120, 176, 232, 288, 345, 401, 457, 513)),
+        (113, 16, (29, 43, 57, 71, 85, 99, 113)),
+        (40, 16, (10, 20, 30, 40)),
+        (40, 64, (10, 20, 30, 40)),
+        (3, 16, (1, 2, 3)),
+        (1, 16, (1,)),
     ],
 )
-def test_a_first_round_of_64_then_of_16_or_of_64_where_most_are_pruned(trials, scheduled, ends):
-    assert default_ends(trials, scheduled) == ends
+def test_a_first_round_of_64_and_then_of_at_most_a_size(trials, size, ends):
+    assert default_ends(trials, size) == ends
+
+
+@pytest.mark.parametrize(("scheduler", "size"), [(None, 16), ("halving", 32), ("hyperband", 64), ("rounds(3)", 67)])
+def test_the_size_is_16_or_64_where_most_are_pruned_or_32_where_earlier_ones_train_on(scheduler, size):
+    results = pj.search(
+        planted(0),
+        SPACE,
+        trials=200,
+        epochs=1,
+        sampler="tpe",
+        scheduler=scheduler and scheduler.replace("halving", "halving(2, 1)"),
+    )
+    assert np.bincount(results.rounds).max() in (size, 64)
+    assert np.bincount(results.rounds)[1:].max() <= size
 
 
 def test_further_rounds_are_as_large_as_those_after_the_first():
@@ -189,7 +203,8 @@ def test_the_first_round_is_sobols_and_the_others_are_in_range():
 
 
 def trials_of(points, epochs, loss):
-    return Trials(points, np.array(epochs), np.array(loss), {}, np.zeros(len(epochs), bool))
+    curves = {"loss": np.array(loss)[:, None].repeat(max(epochs), 1)}
+    return Trials(points, np.array(epochs), np.array(loss), curves, np.zeros(len(epochs), bool))
 
 
 def test_what_optunas_are_told():
@@ -210,7 +225,7 @@ def test_pending_points_are_taken_into_account():
     space = pj.Space(x=pj.uniform(0, 1), y=pj.uniform(0, 1))
     points = space.sample(60, 1)
     loss = (points["x"] - 0.7) ** 2 + (points["y"] - 0.2) ** 2
-    units = tpe(0, 32, trials_of(points, [1] * 60, loss), space, 1)
+    units = tpe(0, 32, trials_of(points, [1] * 60, loss), space, 1, pj.best("loss"), 0)
     near = (abs(units["x"] - 0.7) < 0.2) & (abs(units["y"] - 0.2) < 0.2)
     assert near.sum() > 10  # of 32, where chance gives 5
     assert len({tuple(np.round(point, 3)) for point in zip(units["x"], units["y"], strict=True)}) == 32
@@ -218,7 +233,9 @@ def test_pending_points_are_taken_into_account():
 
 def test_another_seed_asks_for_other_points_after_the_same_trials():
     trials = trials_of(SPACE.sample(20), [1] * 20, np.linspace(0, 1, 20).tolist())
-    first, again, other = (proposals("tpe", SPACE, seed, 1)(8, trials)["rate"] for seed in (0, 0, 1))
+    first, again, other = (
+        proposals("tpe", SPACE, seed, 1, rule=pj.best("loss"), budget=40)(8, trials)["rate"] for seed in (0, 0, 1)
+    )
     assert first.tolist() == again.tolist()
     assert not set(first.tolist()) & set(other.tolist())
 

@@ -179,9 +179,12 @@ def parsed(argv: list[str] | None) -> Arguments:
         return with_choices(cli.parse(Arguments, "sweep", argv))
     below = arguments_in(file, Arguments)
     arguments = cli.parse(Arguments, "sweep", argv, below)
-    return with_choices(
-        dataclasses.replace(arguments, set=(*lasting(below, arguments), *arguments.set[len(below.set) :]))
-    )
+    where = below.where if arguments.space == below.space else ()
+    entries: dict[str, Any] = {
+        "set": (*lasting(below, arguments), *arguments.set[len(below.set) :]),
+        "where": (*where, *arguments.where[len(below.where) :]),
+    }
+    return with_choices(dataclasses.replace(arguments, **entries))
 
 
 def lasting(below: Arguments, arguments: Arguments) -> list[str]:
@@ -214,10 +217,12 @@ def with_choices(arguments: Arguments) -> Arguments:
     for name in CHOSEN:
         text = getattr(arguments, name) or ""
         if text.startswith("choice("):
+            from popjax.space.scales import Entry
             from popjax.space.space import setting
 
             _, scale = setting(f"{name}={text}", "--set")
-            first = str(getattr(scale, "values", (text,))[0])
+            choice = scale.scale if isinstance(scale, Entry) else scale
+            first = str(getattr(choice, "values", (text,))[0])
             changed: dict[str, Any] = {name: first, "set": (*arguments.set, f"{name}={text}")}
             arguments = dataclasses.replace(arguments, **changed)
     return arguments

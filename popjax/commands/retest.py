@@ -91,6 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     seed = arguments.seed if arguments.seed is not None else (int(results.run["seed"]) + 1) % 2**32
     task, same = task_again(arguments, results, seed)
     space, fit = space_for_rows(task, results)
+    fit = fit[results.feasible[fit]] if results.feasible[fit].any() else fit
     rows, top = chosen_trials(results, fit, arguments.top, arguments.background, seed)
     print(f"training {len(rows)} trials again, {arguments.repeats} times each", flush=True)
     new = train_again(task, space, results, rows, arguments.repeats, seed, backend.made)

@@ -84,7 +84,9 @@ class Sweep:
         """Load, plan, train, write and print; return the exit code."""
         arguments = self.arguments
         task, space = self.users_task() if arguments.task else self.supervised_task()
-        space = space.near(*arguments.near).where(*self.where) if arguments.near else space.where(*self.where)
+        if arguments.near:
+            space = space.near(*arguments.near)
+        space = space.where(*self.where)
         request = self.request(task, space)
         if arguments.explain:
             return self.explain(request)
@@ -199,7 +201,10 @@ class Sweep:
 
     def values(self, name: str) -> list[str]:
         """All values that the optimizer or the schedule may have."""
+        from popjax.space.scales import Entry
+
         scale, usual = self.named.get(name), getattr(self.arguments, name) or self.arguments.usual(name)
+        scale = scale.scale if isinstance(scale, Entry) else scale
         given = getattr(scale, "values", (getattr(scale, "value", usual),))
         return [str(value) for value in given]
 

@@ -100,7 +100,7 @@ class Live(Progress, Steered):
 
     def end(self, results: Results) -> None:
         self.board.status = "".join(ENDED[Status(one)] for one in results.status.tolist())
-        self.board.infeasible = frozenset(np.flatnonzero(~results.feasible & (results.epochs_run > 0)).tolist())
+        self.board.infeasible = frozenset(np.flatnonzero(~results.feasible).tolist())
         self.refresh()
         self.board.finish(report_of(results, self.run))
 
@@ -157,7 +157,7 @@ def trials_after(decision: Decision, trials: Trials, run: Run) -> Trials:
     complete, feasible = longer(trials.complete, False), longer(trials.feasible, True)
     alter(decision, points)
     targets, sources = list(decision.copy), list(decision.copy.values())
-    loss[targets] = loss[sources]
+    loss[targets], feasible[targets] = loss[sources], feasible[sources]
     trials = trials._replace(epochs=epochs, loss=loss, stopped=stopped, complete=complete, feasible=feasible)
     return trials._replace(points=points, curves=curves, values=curves)
 

@@ -170,7 +170,12 @@ def how_searched(results: Results) -> dict[str, str]:
     run, rounds = results.run, len(np.unique(results.rounds))
     how = {"sampler": run.get("sampler"), "scheduler": run.get("scheduler"), "rounds": rounds, "seed": run.get("seed")}
     said = {f"({name})": str(value) for name, value in how.items() if value is not None}
-    return said | {name: str(scale) for name, scale in Space.from_dict(run["space"]).entries().items()}
+    space = Space.from_dict(run["space"])
+    if space.constraints:
+        said["(where)"] = " and ".join(map(str, space.constraints))
+    if results.rule.limits:
+        said["(subject to)"] = " and ".join(results.rule.subject_to)
+    return said | {name: str(scale) for name, scale in space.entries().items()}
 
 
 def winner(results: Results) -> dict[str, str]:

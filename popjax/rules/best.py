@@ -36,7 +36,8 @@ def best(
         keep: number of best trials to keep the trained states of.
         subject_to: a text `name <= number` or `name >= number`, or several, of metrics, "parameters" or "flops".
             Trials that violate none rank before all others, and these by the sum of their relative violations. Points
-            that cost too much are drawn again.
+            that cost too much are drawn again. With at="best" the best epoch is that of the metric alone, and the
+            limits are judged by what the trial reported there.
 
     Raises ValueError for another `mode` or `at`, a `keep` or `patience` that is not a whole number of at least 1, a
     `patience` with at="last", and another `subject_to`.

@@ -28,14 +28,15 @@ def proven_rule(rule: Rule) -> bool:
 def order_of(rule: Rule, values: Values) -> np.ndarray:
     """`Rule.order`: int (rows,), each row number once, best first. Raises ValueError for anything else.
 
-    Rows that violate a limit come after all others, by the sum of their relative violations, then by row.
+    Rows that violate a limit come after all others, by the sum of their relative violations, of equal ones by the
+    metric that ranks, as in `pj.best`.
     """
     if not rule.limits:
         return rows_by(rule, "order", values, all_of_them=True)
     violation = rule.violation(values)
-    good = np.flatnonzero(violation == 0)
-    others = np.flatnonzero(violation > 0)
+    good, others = np.flatnonzero(violation == 0), np.flatnonzero(violation > 0)
     order = good[rows_by(rule, "order", rows_of(values, good), all_of_them=True)]
+    others = others[Rule.order(rule, rows_of(values, others))]
     return np.concatenate([order, others[np.argsort(violation[others], kind="stable")]])
 
 
@@ -78,10 +79,11 @@ def winner_of(rule: Rule, finished: Finished) -> int:
 
     Raises ValueError for anything else.
     """
-    feasible = int((rule.violation(finished.values) == 0).sum())  # they come first
-    if feasible == 0:
-        return 0
-    finished = Finished(*(rows_of(columns, np.arange(feasible)) for columns in finished)) if rule.limits else finished
+    if rule.limits:
+        feasible = int((rule.violation(finished.values) == 0).sum())  # they come first
+        if feasible == 0:
+            return 0
+        finished = Finished(*(rows_of(columns, np.arange(feasible)) for columns in finished))
     count, what = count_of(finished.values), f"{the_rule(rule)}: winner"
     found: Any = twice(what, rule, "winner", finished)
     whole = isinstance(found, int | np.integer) and not isinstance(found, bool)

@@ -49,6 +49,9 @@ class Belief:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", tuple(map(python_value, self.values)))
+        for value in self.values:
+            if isinstance(value, list | tuple | set | np.ndarray):
+                raise ValueError(f"near: {value!r} is no value; write several as near(0.01, 0.1)")
         if not self.values:
             raise ValueError("near: no values; give at least one")
         if not is_number(self.width) or not 0 < self.width <= 1:

@@ -47,7 +47,7 @@ class Constraint:
 
     >>> constraint = Constraint("hidden * depth <= 300")
     >>> constraint.names
-    ('hidden', 'depth')
+    ('depth', 'hidden')
     >>> constraint.holds({"hidden": np.array([50, 100]), "depth": np.array([6, 4])}).tolist()
     [True, False]
     """
@@ -67,6 +67,8 @@ class Constraint:
         if not isinstance(tree, ast.Compare):
             raise ValueError(f"where {short(self.text)}: compares nothing; {FORM}")
         object.__setattr__(self, "text", ast.unparse(tree))
+        if len(self.text) > LONGEST:
+            raise ValueError(f"where {short(self.text)}: {len(self.text):,} characters; give at most {LONGEST:,}")
         object.__setattr__(self, "tree", tree)
         for node in (tree.left, *tree.comparators):
             self._check(node)
@@ -92,8 +94,8 @@ class Constraint:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The hyperparameters that it reads, in order of appearance."""
-        return tuple(dict.fromkeys(node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name)))
+        """The hyperparameters that it reads, in alphabetical order."""
+        return tuple(sorted({node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name)}))
 
     def holds(self, points: Mapping[str, np.ndarray]) -> np.ndarray:
         """bool (trials,): the points, columns (trials,), satisfy it, or one of its hyperparameters has no value."""
@@ -102,8 +104,10 @@ class Constraint:
         with np.errstate(all="ignore"):
             sides = [computed(side, columns) for side in (self.tree.left, *self.tree.comparators)]
             pairs = zip(self.tree.ops, sides, sides[1:], strict=False)
-            satisfied = np.logical_and.reduce([COMPARISONS[type(op)](a, b) & ~nan(a, b) for op, a, b in pairs])
-        return np.broadcast_to(satisfied, there.shape) | ~there
+            satisfied = there.copy()
+            for comparison, one, other in pairs:
+                satisfied &= COMPARISONS[type(comparison)](one, other) & ~(np.isnan(one) | np.isnan(other))
+        return satisfied | ~there
 
 
 def computed(node: ast.AST, columns: Mapping[str, np.ndarray]) -> Any:
@@ -116,11 +120,6 @@ def computed(node: ast.AST, columns: Mapping[str, np.ndarray]) -> Any:
         return ARITHMETIC[type(node.op)](computed(node.operand, columns))
     assert isinstance(node, ast.BinOp)
     return ARITHMETIC[type(node.op)](computed(node.left, columns), computed(node.right, columns))
-
-
-def nan(*sides: Any) -> Any:
-    """True where a side is NaN, which satisfies no comparison."""
-    return np.logical_or.reduce(np.broadcast_arrays(*map(np.isnan, sides)))
 
 
 def constraints_of(texts: Any) -> tuple[Constraint, ...]:

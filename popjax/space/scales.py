@@ -67,8 +67,9 @@ class Scale:
 
         `share` of the points are drawn near them, `width` of the scale's axis apart, or of a choice these values
         themselves; the others from the whole scale. Shares are of points, not of values: where several hyperparameters
-        have beliefs, one point has all of them near, or none, so that beliefs that are wrong together cost at most
-        1 / (1 - share) times the trials too.
+        have beliefs of the same share, one point has all of them near, or none, so that beliefs that are wrong together
+        cost at most 1 / (1 - share) times the trials too; of different shares the largest counts. Of the samplers that
+        learn "tpe" takes beliefs as a prior, and the others for their first round alone.
 
         Raises ValueError for a value that the scale does not have, and as `Belief` does.
 

@@ -19,6 +19,7 @@ from popjax.space.values import Condition, clauses, ordered, present
 Points = Mapping[str, np.ndarray]  # one column (trials,) per hyperparameter
 WHERE = "where"  # the key of the constraints among the entries of a space
 JUDGED, FEWEST = 10_000, 1000  # points after which at most one in FEWEST that is accepted is too few
+MOST = 2**22  # points that are drawn at once
 RESERVED = (
     "trial",
     "fold",
@@ -63,6 +64,8 @@ class Space(Mapping[str, Scale]):
         self.constraints: tuple[Constraint, ...] = ()
         conditions: dict[str, Condition] = {}
         for name, scale in scales.items():
+            if name == WHERE:
+                raise ValueError(f"{name!r} is a reserved name; write constraints as popjax.Space(...).where('a <= b')")
             if name in RESERVED:
                 raise ValueError(f"{name!r} is a reserved name; call the hyperparameter something else")
             if not name.isidentifier():
@@ -140,8 +143,9 @@ class Space(Mapping[str, Scale]):
                 its values of each hyperparameter that both search: one vote a run. Values beyond a scale are left out.
             share: the share of the points that is drawn near them.
 
-        Being part of the space, the beliefs are recorded with it: a resumed search needs no earlier results. Raises
-        ValueError without results, for a run in which no trial ranks, and if they share no hyperparameter.
+        Beliefs that the space has already stay. Being part of the space, the new ones are recorded with it: a resumed
+        search needs no earlier results. Raises ValueError without results, for a run in which no trial ranks, and if
+        they share no hyperparameter.
 
         >>> import popjax as pj
         >>> space = Space(x=pj.uniform(0, 1))
@@ -163,7 +167,8 @@ class Space(Mapping[str, Scale]):
     def replace(self, /, **scales: Any) -> "Space":
         """A copy with the named scales set or added.
 
-        A scale without a condition keeps that of its name; `scale.when()` removes it. A belief goes with its scale.
+        A scale without a condition keeps that of its name; `scale.when()`, without a belief, removes it. A belief goes
+        with its scale.
         """
         entries = {**self.entries(), **{name: self._kept(name, scale) for name, scale in scales.items()}}
         return Space(**entries).where(*self.constraints)
@@ -219,7 +224,7 @@ class Space(Mapping[str, Scale]):
             return points, n
         drawn, good = n, self.good(points, accepts)
         while good.sum() < n and sampler != "grid":
-            if drawn >= JUDGED and good.sum() * FEWEST < drawn:
+            if drawn >= JUDGED and (good.sum() * FEWEST < drawn or drawn > MOST):
                 break
             drawn *= 2
             points = self._drawn(drawn, seed, sampler)
@@ -229,7 +234,7 @@ class Space(Mapping[str, Scale]):
             what = f"{int(good.sum())} of {len(good):,} points of the space satisfy {wanted}"
             raise ValueError(f"{what}; loosen one of them, or narrow the scales to where they hold")
         rows = np.flatnonzero(good)[:n]
-        return take(points, rows), int(rows[-1]) + 1
+        return take(points, rows), len(good) if sampler == "grid" else int(rows[-1]) + 1
 
     def good(self, points: Points, accepts: Callable[[Points], np.ndarray] | None = None) -> np.ndarray:
         """bool (trials,): the points satisfy the constraints, and `accepts` takes them."""

@@ -201,14 +201,8 @@ class TrialRecords:
 
     @fixed
     def feasible(self) -> np.ndarray:
-        """bool (trials,): what counts violates no limit of the rule; False where no epoch was finished."""
-        begun = self.epochs_run > 0
-        if not self.rule.limits:
-            return begun
-        known, found = self.values | dict(self.costs), begun.copy()
-        with np.errstate(invalid="ignore"):
-            found[begun] = self.rule.violation({name: column[begun] for name, column in known.items()}) == 0
-        return found
+        """bool (trials,): what counts violates no limit of the rule; True where nothing counts yet."""
+        return self.rule.violation(self.values | dict(self.costs)) == 0
 
     @fixed
     def eligible(self) -> np.ndarray:

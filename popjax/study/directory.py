@@ -100,7 +100,7 @@ class Directory(Recorded):
         if not self.recorded:
             self.asked = {"lanes": request.lanes, "plan": request.plan}
             return request
-        request = self._in_rounds(request)
+        request = dataclasses.replace(self._in_rounds(request), beside=bool(self.recorded.get("beside")))
         now = request.options.written() | {"rounds": len(request.ends), "space": request.space.to_dict()}
         then = {name: self.recorded.get(name) for name in now} | {"rounds": self.recorded["rounds_in_all"]}
         for name, default in Local().written().items():

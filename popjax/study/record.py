@@ -28,6 +28,7 @@ def run_record(request: SearchRequest, roster: Roster, steps: Sequence[Step]) ->
         "space": request.space.to_dict(),
         "rounds": rounds_of(steps, request.space),
         "rounds_in_all": rounds,
+        **({"beside": True} if request.beside else {}),
         **({} if request.ends == even(request.options.trials, rounds) else {"ends": list(request.ends)}),
         "plan": plan.name,
         "caps": plan.caps,

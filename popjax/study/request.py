@@ -18,7 +18,17 @@ from popjax.rules.entering import rule_for
 from popjax.scheduler import Problem
 from popjax.space.space import Points, Space
 from popjax.task import Task, unknown_metric
-from popjax.tuning.proposals import Accepting, check_sampler, default_ends, design, learns, proposals
+from popjax.tuning.proposals import (
+    BATCH,
+    BESIDE,
+    PRUNED,
+    Accepting,
+    check_sampler,
+    default_ends,
+    design,
+    learns,
+    proposals,
+)
 from popjax.tuning.schedulers.asking import CheckedScheduler, checked, made_for
 from popjax.tuning.schedulers.bounds import Bounds
 from popjax.tuning.schedulers.halving import takes_batches
@@ -41,6 +51,7 @@ class SearchRequest:
         ends: cumulative number of trials at the end of each round.
         lanes, plan: as requested, or the recorded ones on resume.
         caps: the recorded caps on resume under the plan "widths"; else None.
+        beside: True if the scheduler adds each round while earlier ones train on.
     """
 
     task: Task
@@ -50,6 +61,7 @@ class SearchRequest:
     lanes: int | None = None
     plan: str = "auto"
     caps: list[Caps] | None = None
+    beside: bool = False
 
     @classmethod
     def of(
@@ -73,7 +85,8 @@ class SearchRequest:
             accepts = None if accepting is None else accepting.accepts
             start = start_points(options.start, space, options.seed, options.trials, accepts)
             options = dataclasses.replace(options, start=start)
-        return cls(task, space, options, ends_asked(options), backend.lanes, backend.plan)
+        beside = trains_beside(options)
+        return cls(task, space, options, ends_asked(options), backend.lanes, backend.plan, beside=beside)
 
     @property
     def config(self) -> Config:
@@ -90,7 +103,7 @@ class SearchRequest:
         make = options.inner or plain
         if len(self.ends) == 1:
             return made_for(make, problem, bounds)
-        if learning and options.rounds is None and takes_batches(make):
+        if self.beside:
             batches = np.diff([0, *self.ends]).tolist()
             return made_for(make, problem._replace(batches=tuple(batches)), bounds)
         return checked(Rounds(problem, self.ends, make).scheduler(), "the scheduler rounds", bounds)
@@ -168,8 +181,14 @@ def what_ranks(task: Task, space: Space, options: SearchOptions) -> Rule:
         raise
 
 
+def trains_beside(options: SearchOptions) -> bool:
+    """True if the scheduler adds each round of a sampler that learns while earlier ones train on."""
+    return learns(options.sampler) and options.rounds is None and takes_batches(options.inner)
+
+
 def ends_asked(options: SearchOptions) -> tuple[int, ...]:
     """Cumulative number of trials at the end of each round."""
     if learns(options.sampler) and options.rounds is None:
-        return default_ends(options.trials, options.inner is not None, takes_batches(options.inner))
+        size = BESIDE if trains_beside(options) else BATCH if options.inner is None else PRUNED
+        return default_ends(options.trials, size)
     return even(options.trials, options.rounds or 1)

@@ -23,15 +23,18 @@ def near(space: Space, *results: Any, share: float = SHARE) -> Space:
     if not results:
         raise ValueError("near: no results; give Results, or directories of runs")
     runs = [loaded(one) for one in results]
-    entries: dict[str, Any] = dict(space.entries())
+    found: dict[str, Any] = {}
     for name in space.searched:
-        values = [value for run in runs for value in best_values(run, name, space[name])]
-        if values:
-            entries[name] = entries[name].near(*values, share=share)
-    if entries == space.entries():
+        if values := [value for run in runs for value in best_values(run, name, space[name])]:
+            found[name] = values
+    if not found:
         theirs = ", ".join(dict.fromkeys(name for run in runs for name in run.points))
         what = f"near: the runs searched {theirs or 'nothing'}, and none of it within {', '.join(space.searched)}"
         raise ValueError(f"{what}; name runs over the same hyperparameters")
+    entries: dict[str, Any] = {
+        name: entry.near(*found[name], share=share) if name in found and name not in space.beliefs else entry
+        for name, entry in space.entries().items()
+    }
     return Space(**entries).where(*space.constraints)
 
 
@@ -50,7 +53,7 @@ def best_values(results: Results, name: str, scale: Scale) -> Iterable[Any]:
     """The values of a scale that stand for those of a run's best trials; none if the run did not search it."""
     if name not in results.points or len({str(value) for value in results.points[name].tolist()}) < 2:
         return []
-    best = results.order[: max(math.ceil(TOP * len(results.diverged)), FEWEST)]
+    best = results.eligible[: max(math.ceil(TOP * len(results.diverged)), FEWEST)]
     column = results.points[name][best]
     values = [value for value in column[present(column)].tolist() if scale.has(value)]
     if not values:

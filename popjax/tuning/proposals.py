@@ -65,15 +65,16 @@ def learns(sampler: Any) -> bool:
     return callable(sampler) or sampler in LEARNING
 
 
-def default_ends(trials: int, scheduled: bool = False, beside: bool = False) -> tuple[int, ...]:
+def default_ends(trials: int, size: int = BATCH) -> tuple[int, ...]:
     """Where the rounds of a learning sampler end, counted in trials, if no number of rounds is given.
+
+    `size`: the largest number of trials of a round after the first.
 
     >>> default_ends(256)[:3], default_ends(40)
     ((64, 80, 96), (10, 20, 30, 40))
     """
     first = min(FIRST, -(-trials // FEWEST_ROUNDS))
     rest = trials - first
-    size = BESIDE if beside else PRUNED if scheduled else BATCH
     later = max(-(-rest // size), min(FEWEST_ROUNDS - 1, rest))
     return (first, *(first + end for end in even(rest, later))) if rest else (first,)
 
@@ -160,8 +161,8 @@ def proposals(
     epochs: int,
     before: int = 0,
     *,
-    rule: Rule | None = None,
-    budget: int = 0,
+    rule: Rule,
+    budget: int,
     accepting: Accepting | None = None,
 ) -> Callable[..., dict[str, np.ndarray]]:
     """`Problem.propose` of a learning sampler: Sobol points first, the others follow from all trials so far.

@@ -43,7 +43,7 @@ def start_points(
     if isinstance(given, str | Path):
         given = Results.load(given)
     if isinstance(given, Results):
-        given = best_within(given, space, min(BEST, trials), accepts)
+        given = best_within(given, space, seed, min(BEST, trials), accepts)
     what = "give a list of mappings, as [{'learning_rate': 0.1}], or Results"
     if isinstance(given, Mapping) or not isinstance(given, Iterable):
         raise ValueError(f"start is a {type(given).__name__}; {what}")
@@ -60,14 +60,14 @@ def start_points(
     return [complete_point(number, point, space, seed, accepts) for number, point in enumerate(points)]
 
 
-def best_within(results: Results, space: Space, most: int, accepts: Accepts | None) -> list[Point]:
+def best_within(results: Results, space: Space, seed: int, most: int, accepts: Accepts | None) -> list[Point]:
     """The hyperparameters of the `most` best trials that lie in a space. Raises ValueError if there are none."""
     found: list[Point] = []
     others: dict[int, str] = {}
     for trial in results.order.tolist():
         hparams = results.hparams(trial)
         point = {name: value for name, value in hparams.items() if name in space}
-        if wrong := outside(point, space) or refused(0, point, space, accepts):
+        if wrong := outside(point, space) or refused(len(found), point, space, seed, accepts):
             others[trial] = wrong
         else:
             found.append(point)
@@ -97,10 +97,10 @@ def outside(point: Mapping[str, Any], space: Space) -> str:
     return ""
 
 
-def refused(number: int, point: Point, space: Space, accepts: Accepts | None) -> str:
-    """Why a mapping is no point of a space, whatever is drawn for what it leaves out; empty if it is one."""
+def refused(number: int, point: Point, space: Space, seed: int, accepts: Accepts | None) -> str:
+    """Why a mapping cannot be completed to a point that may be trained; empty if it can."""
     try:
-        complete_point(number, point, space, 0, accepts)
+        complete_point(number, point, space, seed, accepts)
     except ValueError as error:
         return str(error).partition(f"point {number}: ")[2]
     return ""
@@ -110,8 +110,10 @@ def complete_point(number: int, point: Mapping[str, Any], space: Space, seed: in
     """A mapping with what it leaves out drawn from the space, so that all that it names exists."""
     own = int(np.random.SeedSequence([seed, STREAM, number]).generate_state(1)[0])
     named = with_parents(point, space, np.random.default_rng(own))
+    # without conditions: what is named may make others exist
     every = Space(**{name: Entry(scale, {}, space.beliefs.get(name)) for name, scale in space.items()})
-    count = 1 if accepts is None and not space.constraints else DRAWS  # without conditions: what is named may exist
+    free = (accepts is not None or space.constraints) and not set(every) <= named.keys()
+    count = DRAWS if free else 1
     drawn = every.sample(count, own) | {n: column_of(space, n, [python_value(v)] * count) for n, v in named.items()}
     exist = space.active(drawn)
     if lost := [name for name in point if name in exist and not exist[name].any()]:

@@ -16,9 +16,7 @@ ENOUGH = 32  # trials, to be compared after the same epoch
 GOOD, OTHERS = 100, 900  # maximum number of trials, so that a point costs a millisecond in a search of any length
 
 
-def tpe(
-    seed: int, n: int, trials: Trials, space: Space, epochs: int, rule: Rule | None = None, budget: int = 0
-) -> dict[str, np.ndarray]:
+def tpe(seed: int, n: int, trials: Trials, space: Space, epochs: int, rule: Rule, budget: int) -> dict[str, np.ndarray]:
     """The next n coordinates (n,) of each searched hyperparameter: like the best tenth's, unlike the others'.
 
     Beliefs of the space count as a factor of the ratio, to the power of a tenth of the `budget` of trials over the
@@ -50,17 +48,17 @@ def prior_of(space: Space, names: list[str], power: float) -> Callable[[np.ndarr
     return prior if beliefs else None
 
 
-def good_and_others(trials: Trials, seed: int, rule: Rule | None = None) -> tuple[np.ndarray, np.ndarray]:
+def good_and_others(trials: Trials, seed: int, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
     """The numbers of the good trials and of the others, ascending: the best tenth, and the rest.
 
     Trials are compared after the largest epoch that ENOUGH of them have reached (Falkner et al. 2018, "BOHB"), those
-    that a scheduler left before it not at all; where none is, or without a rule, feasible trials are better, then more
-    epochs, then a smaller loss. Diverged trials are last. More than OTHERS others are sampled down; trials that have
+    that a scheduler left before it not at all; before there is one, feasible trials are better, then more epochs, then
+    a smaller loss. Diverged trials are last. More than OTHERS others are sampled down; trials that have
     not begun are added to them.
     """
     pending, lost = np.flatnonzero(trials.epochs == 0), np.isinf(trials.loss) & (trials.epochs > 0)
-    level = None if rule is None else common_epoch(trials)
-    if rule is None or level is None:
+    level = common_epoch(trials)
+    if level is None:
         begun = np.flatnonzero(trials.epochs > 0)
         infeasible = ~trials.feasible[begun] | lost[begun]
         far = np.where(lost[begun], 0, trials.epochs[begun])

@@ -30,13 +30,16 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
         caption += " The first round only: later rounds search around good points, so they are not random."
     if results.diverged[results.rounds == 0].any():
         caption += " A diverged trial counts as the worst."
+    if results.infeasible:
+        caption += " So does one that violates a limit."
     return section("How many trials were needed", caption, '<div class="figure" id="expected"></div>')
 
 
 def expected_figure(results: Results) -> dict[str, Any]:
     """The expected best of k trials of the first round."""
     first = np.flatnonzero(results.rounds == 0)
-    values = np.where(results.diverged, np.nan, results.values[results.metric])[first]
+    lost = results.diverged | ~results.feasible
+    values = np.where(lost, np.nan, results.values[results.metric])[first]
     sizes = np.unique(np.geomspace(1, len(first), SIZES).round().astype(int))
     best = expected_best(values, results.metric.mode, sizes)
     line = {"type": "scatter", "mode": "lines+markers", "line": {"color": MIDDLE, "width": 2}, "marker": {"size": 4}}

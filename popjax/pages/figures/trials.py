@@ -42,7 +42,7 @@ def table(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
     costs = {str(name): values for name, values in results.costs.items() if name not in results.members}
     curve = results.curves[results.metric]
     several = results.rounds.max(initial=0) > 0
-    finished = np.isin(results.status, (Status.COMPLETE, Status.PRUNED)) & (results.epochs_run > 0)
+    finished = np.isin(results.status, (Status.COMPLETE, Status.PRUNED))
     known = lambda values: np.where(results.diverged, np.nan, values)  # what they were before is on the card
     return {
         "names": [printable(axis.name) for axis in differ],

@@ -65,11 +65,12 @@ class Progress(Callback):
         going = (~self.resting).sum((1, 2)).tolist()
         self.done = 0 if anew else self.done
         self.total = self.done + sum((goal - now(trial)) * going[trial] for trial, goal in goals.items())
-        if "on" in notes:
+        beside = "rungs" in notes and isinstance(notes.get("on"), int) and ("round" in notes or not decision.add)
+        if beside:
             self.say(batch_text(notes, added(decision)))
         elif "rounds" in notes:
             self.say(round_text(notes))
-        if "rungs" in notes and "on" not in notes and decision.until:
+        if "rungs" in notes and not beside and decision.until:
             self.say(rung_text(notes))
         self.lines = FEW_LINES if "rungs" in notes else LINES
         if decision.until and anew and self.total > self.done:  # a finished run has nothing left
@@ -240,8 +241,9 @@ def rung_text(notes: Mapping[str, Any]) -> str:
 
 def batch_text(notes: Mapping[str, Any], new: int) -> str:
     """The number of new trials, and of those before them that go on, and the notes."""
-    head = f"round {notes['round'] + 1} of {notes['rounds']}: {plural(new, 'trial')} begin, " if new else ""
-    return printable("\n".join([f"{head}{notes['on']} of those before go on", *notes.get("notes", [])]))
+    begin = f"round {notes['round'] + 1} of {notes['rounds']}: {plural(new, 'trial')} begin" if new else ""
+    on = f"{notes['on']} of those before go on" if notes["on"] or not new else ""
+    return printable("\n".join([", ".join(filter(None, (begin, on))), *notes.get("notes", [])]))
 
 
 def brief(scale: "Scale") -> str:

@@ -57,10 +57,10 @@ def promoted(
     equal = []
     for rung, following in itertools.pairwise(rungs):
         order = best_first(problem, trials, rung)
+        order = order[~trials.stopped[order]]
         cut = math.ceil(int((trials.epochs >= rung).sum()) / reduction_factor)
         if same := tied(problem, trials, order, cut, rung):
             equal.append((same, rung))
         top = order[:cut]
-        waits = (trials.epochs[top] == rung) & ~trials.stopped[top] & ~trials.complete[top]
-        until |= dict.fromkeys(top[waits].tolist(), following)
+        until |= dict.fromkeys(top[trials.epochs[top] == rung].tolist(), following)
     return until, equal

@@ -24,7 +24,8 @@ class Bounds:
     def __init__(self, space: Space, trials: int) -> None:
         self.spaces = [space]
         self.trials = trials
-        self.said = self.counted = self.violated = False
+        self.said = self.counted = False
+        self.violating = set[str]()  # those of which it was said
 
     def proposing(self, propose: Propose) -> Propose:
         """`Problem.propose` that takes note of the spaces that it gets."""
@@ -46,8 +47,8 @@ class Bounds:
         if not self.counted and decision.add and trials + added(decision) > self.trials:
             self.counted = True
             tell(f"popjax: {what} adds trials beyond the {self.trials} asked for; they are trained, and said once")
-        if not self.violated and (constraint := broken(self.spaces[0], decision, points)):
-            self.violated = True
+        if what not in self.violating and (constraint := broken(self.spaces[0], decision, points)):
+            self.violating.add(what)
             tell(f"popjax: {what} gives a point that violates {constraint}; it is trained so, and said once")
         if self.said:
             return
@@ -69,7 +70,8 @@ def broken(space: Space, decision: Decision, points: Points) -> str:
         return ""
     parts, changed = [space.masked(decision.add)] if decision.add else [], list(decision.set)
     if changed:
-        now = {name: column.astype(object) for name, column in take(points, np.array(changed)).items()}
+        rows = np.array([decision.copy.get(trial, trial) for trial in changed])  # copies come first
+        now = {name: column.astype(object) for name, column in take(points, rows).items()}
         for row, values in enumerate(decision.set.values()):
             for name, value in values.items():
                 now[name][row] = value
