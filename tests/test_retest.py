@@ -1,6 +1,8 @@
 """Old winners tried again: the verdict is right where it is known, and unsure where it must be."""
 
+import dataclasses
 import json
+import shlex
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -213,3 +215,23 @@ def test_bad_input_is_one_line_and_exit_2(refused_in_one_line, traps, arguments,
 
 def test_a_damaged_directory_is_3(refused_in_one_line, traps):
     refused_in_one_line("retest", "broken", says=("'broken/run.json'", "cannot read"), cwd=traps, code=3)
+
+
+def test_where_it_is_time_to_tune_again_it_says_with_what(command, tmp_path):
+    """Of a run whose worst trials were recorded as its best: the next search begins near what it found."""
+    done = command(
+        "sweep", "--dataset", "wine", "--trials", 64, "--epochs", 4, "--metric", "val_loss", "--quiet", "--out", "run"
+    )
+    assert done.returncode == 0, done.stderr
+    results = pj.Results.load(tmp_path / "run")
+    members = {name: 10 - values if name == "val_loss" else values for name, values in results.members.items()}
+    dataclasses.replace(results, members=members).save(tmp_path / "run")
+    process = command("retest", "run", "--repeats", 8)
+    assert process.returncode == 0, process.stderr
+    assert retest_of(tmp_path / "run")["verdict"] == "tune_again"
+    line = process.stdout.splitlines()[-1]
+    assert line.endswith(" --dataset wine --near run")
+    words = shlex.split(line.partition("sweep ")[2])
+    again = command("sweep", *words, "--trials", 4, "--epochs", 1, "--out", "again", "--quiet")
+    assert again.returncode == 0, again.stderr
+    assert pj.Results.load(tmp_path / "again").space.beliefs

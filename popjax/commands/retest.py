@@ -18,7 +18,7 @@ from popjax.core.counts import check_seed
 from popjax.core.text import printable
 from popjax.data.columns import relevel, some
 from popjax.space.scales import Choice
-from popjax.tuning.verdict import MEANING
+from popjax.tuning.verdict import MEANING, TUNE_AGAIN
 
 if TYPE_CHECKING:
     from popjax.data.dataset import Dataset
@@ -89,7 +89,8 @@ def main(argv: list[str] | None = None) -> int:
     if len(results.order) == 0:
         raise ValueError(f"{str(directory)!r}: {results.no_winner}; there is nothing to test again")
     seed = arguments.seed if arguments.seed is not None else (int(results.run["seed"]) + 1) % 2**32
-    task, same = task_again(arguments, results, seed)
+    experiment = experiment_again(arguments, results, seed)
+    task, same = task_again(experiment, arguments.repeats, results)
     space, fit = space_for_rows(task, results)
     fit = fit[results.feasible[fit]] if results.feasible[fit].any() else fit
     rows, top = chosen_trials(results, fit, arguments.top, arguments.background, seed)
@@ -101,6 +102,9 @@ def main(argv: list[str] | None = None) -> int:
     print(printable(f"in figures: {report['reason'].removeprefix(MEANING[report['verdict']] + '; ')}"))
     print(f"{report['first_says']} ({results.metric}, ± for {report['confidence']:.0%})")
     print(f"written: {directory / 'retest.json'}")
+    if report["verdict"] == TUNE_AGAIN and experiment.task is None:
+        named = experiment.untold() or ["--dataset", experiment.dataset]
+        print(f"next: {cli.called('sweep')} {shlex.join([*named, '--near', str(directory)])}")
     return 0
 
 
@@ -131,8 +135,8 @@ def chosen_trials(results: "Results", fit: np.ndarray, top: int, background: int
     return np.concatenate([best, np.sort(sample)]), len(best)
 
 
-def task_again(arguments: Arguments, results: "Results", seed: int) -> "tuple[Task, bool | None]":
-    """The task on the present data, and True if these are the data of the search; None if unknown."""
+def experiment_again(arguments: Arguments, results: "Results", seed: int) -> Experiment:
+    """The experiment of the search, with the options that this command names."""
     names = (
         "dataset",
         "target",
@@ -148,17 +152,21 @@ def task_again(arguments: Arguments, results: "Results", seed: int) -> "tuple[Ta
     )
     given = {name: getattr(arguments, name) for name in names} | {"seed": seed}
     command = f"{cli.called('retest')} {shlex.quote(arguments.directory)}"
-    experiment = Experiment.again(results.run, command, given)
+    return Experiment.again(results.run, command, given)
+
+
+def task_again(experiment: Experiment, repeats: int, results: "Results") -> "tuple[Task, bool | None]":
+    """The task on the present data, and True if these are the data of the search; None if unknown."""
     if experiment.task is not None:
         own = experiment.users_task()
-        return own if own.recipe is None else own.in_folds(arguments.repeats, VALIDATION), None
+        return own if own.recipe is None else own.in_folds(repeats, VALIDATION), None
     parts = experiment.load()
     dataset = parts.dataset
     recorded = results.run.get("data") or {}
     check_columns(experiment.dataset, recorded, dataset)
     dataset = with_texts(dataset, recorded.get("levels") or {})
     task = experiment.supervised(parts._replace(dataset=dataset))
-    task = task.in_folds(arguments.repeats, VALIDATION)
+    task = task.in_folds(repeats, VALIDATION)
     recipe = task.recipe
     assert recipe is not None
     if recipe.identity["inputs"] != recorded.get("inputs"):
