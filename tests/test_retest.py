@@ -219,9 +219,9 @@ def test_a_damaged_directory_is_3(refused_in_one_line, traps):
 
 def test_where_it_is_time_to_tune_again_it_says_with_what(command, tmp_path):
     """Of a run whose worst trials were recorded as its best: the next search begins near what it found."""
-    done = command(
-        "sweep", "--dataset", "wine", "--trials", 64, "--epochs", 4, "--metric", "val_loss", "--quiet", "--out", "run"
-    )
+    rates = ("--set", "learning_rate=log_uniform(1e-5,0.1)", "--set", "momentum=0.9", "--set", "batch_size=16")
+    settings = ("--trials", 64, "--epochs", 6, "--metric", "val_loss", *rates, "--quiet", "--out", "run")
+    done = command("sweep", "--dataset", "wine", *settings)
     assert done.returncode == 0, done.stderr
     results = pj.Results.load(tmp_path / "run")
     members = {name: 10 - values if name == "val_loss" else values for name, values in results.members.items()}
