@@ -14,6 +14,7 @@ from popjax.task import Metric, Task, check_mode, ranked_by
 
 COSTS = ("parameters", "flops")  # of a trial: number of trained parameters, operations of an epoch
 AT = ("last", "best")
+ROUNDING = 1e-6  # relative, of a metric
 TIES = Metric("val_loss")  # breaks ties in the metric that ranks
 
 
@@ -70,13 +71,18 @@ class Limit(NamedTuple):
         return cls(parts[1], 1 if parts[2] == "<=" else -1, bound)
 
     def __str__(self) -> str:
-        bound = int(self.bound) if self.bound.is_integer() else self.bound
+        bound = int(self.bound) if self.bound.is_integer() and abs(self.bound) < 2**63 else self.bound
         return f"{self.name} {'<=' if self.sign > 0 else '>='} {bound!r}"
 
     def violation(self, values: np.ndarray) -> np.ndarray:
-        """Float (rows,): by how much values (rows,) are beyond the bound, as a share of it (of 1 for a bound of 0)."""
+        """Float (rows,): by how much values (rows,) are beyond the bound, as a share of it (of 1 for a bound of 0).
+
+        Metrics are means of float32, so one that differs by their rounding alone is not beyond it.
+        """
         beyond = self.sign * (np.asarray(values, float) - self.bound)
-        return np.where(beyond > 0, beyond / (abs(self.bound) or 1), 0.0)
+        rounding = 0 if self.name in COSTS else ROUNDING * abs(self.bound)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.where(beyond > rounding, beyond / (abs(self.bound) or 1), 0.0)
 
 
 class Finished(NamedTuple):

@@ -85,7 +85,8 @@ class Trials(_Columns):
             that of the best epoch so far with at="best"; `curves` if None.
         complete: bool (trials,), each member of a trial is at the last epoch, or out of patience; all False if None.
             Such a trial can neither be copied nor changed; out of patience, its `until` is fulfilled at once.
-        feasible: bool (trials,), what counts after `epochs` violates no limit of the rule; all True if None.
+        feasible: bool (trials,), what counts after `epochs` violates no limit of the rule, and under limits the trial
+            did not diverge; all True if None.
     """
 
     __slots__ = ()

@@ -104,6 +104,7 @@ def test_the_density_is_that_of_the_points():
         "log_uniform(0.0001, 1) near 0.01|0.1, width=0.05, share=0.9",
         "choice('a near b', 'c') near 'a near b', share=0.5 when optimizer=sgd",
         "integers(1, 9) near 4|4|5 when depth=3|4",
+        "choice('a, width=1', 'b') near 'a, width=1', share=0.5",
     ],
 )
 def test_a_belief_is_read_as_it_is_written(text):
@@ -125,6 +126,9 @@ def test_a_belief_is_read_as_it_is_written(text):
         ("uniform(0, 1) near 0.5, width=x", "width='x'; give"),
         ("uniform(0, 1) near 0.5, depth=3", "write a belief such as"),
         ("0.3 near 0.3", "it has one value only"),
+        ("uniform(0, 1) near 0.5 near 0.2", "near, width or share twice"),
+        ("uniform(0, 1) near 0.5, width=0.1, width=0.2", "near, width or share twice"),
+        ("uniform(0, 1) near 0.5, width=1e-300", "width=1e-300; give"),
     ],
 )
 def test_what_is_no_belief_is_one_line(text, says):
@@ -206,6 +210,10 @@ def test_what_gives_no_belief_is_one_line(tmp_path):
     other = pj.search(pj.objective(lambda key, h: {"loss": h["q"]}), {"q": pj.uniform(0, 1)}, trials=8)
     far = pj.search(pj.objective(lambda key, h: {"loss": h["x"]}), {"x": pj.uniform(5, 6)}, trials=8)
     lost = pj.search(pj.objective(lambda key, h: {"loss": h["x"] / 0}), {"x": pj.uniform(0, 1)}, trials=4)
+    with pytest.raises(ValueError, match=r"near: the space is a dict; give a popjax.Space"):
+        pj.near({"x": pj.uniform(0, 1)}, far)
+    known = pj.Space(x=pj.uniform(5, 6), n=pj.integers(8, 8)).near(far)
+    assert known.beliefs.keys() == {"x"}
     for given, says in (
         ((), "near: no results"),
         ((3,), "near: int is no result"),
@@ -217,6 +225,12 @@ def test_what_gives_no_belief_is_one_line(tmp_path):
         with pytest.raises(ValueError, match=r"^[^\n]*$") as refused:
             space.near(*given)
         assert says in str(refused.value)
+
+
+def test_near_stands_once_and_with_directories(refused_in_one_line):
+    wine = ("--dataset", "wine", "--trials", "4")
+    refused_in_one_line("sweep", *wine, "--near", "a", "--near", "b", says=["--near stands there twice; name all"])
+    refused_in_one_line("sweep", *wine, "--near", says=["--near: name a directory"])
 
 
 def test_the_optimizer_may_be_believed_too(command, tmp_path):

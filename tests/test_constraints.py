@@ -64,6 +64,7 @@ def test_what_is_no_number_satisfies_nothing_and_what_is_inactive_everything():
         ("hidden <= " + "-" * 280 + "1", "0 of 10,240 points"),
         ("hidden ** 9 ** 9 ** 9 <= 1", "0 of 10,240 points"),
         ("width <= 1", "there is no hyperparameter 'width'"),
+        ("lambda <= 1", "'lambda' is a word of Python's"),
         ("+".join(["depth"] * 49) + "<=9", "characters; give at most 300"),  # as it is recorded, with spaces
     ],
 )
@@ -106,6 +107,10 @@ def test_one_in_a_thousand_is_enough_and_fewer_are_refused():
     assert (space.where("x <= 2e-3").sample(40)["x"] <= 2e-3).all()
     with pytest.raises(ValueError, match=r"points of the space satisfy x <= 0.0001; loosen one of them, or narrow"):
         space.where("x <= 0.0001").sample(40)
+    with pytest.raises(ValueError, match=r"20,000 points that satisfy x <= 0.0015 are too many to draw; give fewer"):
+        space.where("x <= 0.0015").sample(20_000)
+    started = [pj.search(planted(), UNITS.where("x <= 0.002"), trials=2, start=[{"y": 0.5}], seed=s) for s in range(9)]
+    assert max(results.points["x"].max() for results in started) <= 0.002
 
 
 def test_a_space_keeps_its_constraints():
@@ -239,6 +244,9 @@ def test_a_scheduler_and_a_hand_are_told_once(capsys):
     session = pj.Session(momentum_task(), {"rate": [0.1, 0.2], "shift": [0.1, 0.2]}, space=space)
     session.set(0, rate=0.95)
     assert capsys.readouterr().err == "popjax: a point violates rate + shift <= 1 now; it is trained so\n"
+    for wrong in ({"other": 1}, {"rate": {}}, {"rate": 10**400}, {"rate": "a"}, {"rate": [1, 2]}):
+        with pytest.raises(ValueError, match=r"^[^\n]*$"):
+            session.set(**wrong)
     session.set(1, rate=0.3)
     assert capsys.readouterr().err == ""
 

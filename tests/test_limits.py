@@ -3,6 +3,7 @@
 import json
 import threading
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import stopping
@@ -79,6 +80,17 @@ def test_the_smallest_within_a_standard_error_is_feasible():
     errors = {name: np.full(3, 0.05) for name in values}
     assert winner_of(pj.one_se("val_loss"), Finished(values, errors)) == 2
     assert winner_of(pj.one_se("val_loss", subject_to="x <= 5"), Finished(values, errors)) == 1
+
+
+@pytest.mark.parametrize("bound", [0.35, 0.7, 0.9, 0.1])
+def test_a_limit_that_is_met_exactly_is_met_in_float32_too(bound):
+    """Also by a mean over folds, in float64; a cost is counted exactly."""
+    met = pj.best("val_accuracy", subject_to=[f"val_accuracy >= {bound}", f"loss <= {bound}"])
+    for value in (np.float32(bound), np.array([bound] * 3, np.float32).mean(dtype=np.float64)):
+        assert met.violation({"val_accuracy": np.array([value]), "loss": np.array([value])}).tolist() == [0.0]
+    assert met.violation({"val_accuracy": np.array([bound - 1e-4]), "loss": np.array([0.0])}) > 0
+    many = pj.best("loss", subject_to="parameters <= 10000000")
+    assert many.violation({"loss": np.array([0.0]), "parameters": np.array([10_000_001])}) > 0
 
 
 @pytest.mark.parametrize("bound", ["1234567890123456", "0.12345678901234567", "1e-30", "-3", "2.5"])
@@ -159,7 +171,10 @@ def test_the_winner_is_the_best_feasible_one_and_nothing_feasible_is_said(tmp_pa
     none = pj.search(costly(), SPACE, trials=60, rank=pj.best("loss", subject_to="weight <= -1"))
     assert none.best.trial == np.argmin(none.points["x"])
     assert none.best_trials(5) == [none.best.trial]
-    assert "no trial of 60 satisfies weight <= -1: the one that violates it least wins" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "no trial of 60 satisfies weight <= -1: the one that violates it least wins" in said
+    none.report(tmp_path / "none.html")
+    assert capsys.readouterr().err == ""  # every figure was drawn, or has nothing to draw
 
 
 def curves():
@@ -285,3 +300,25 @@ def test_a_command_takes_limits_and_adds_their_metrics(command, tmp_path):
     more = pj.Results.load(tmp_path / "run")
     assert more.costs["parameters"].max() <= 5000
     assert more.rule == results.rule
+
+
+def test_a_diverged_trial_is_not_feasible():
+    """Also where what it reported before was within the limits."""
+
+    def epoch(epochs, h, data):
+        return epochs + 1, {"loss": h["x"] + 0 * epochs, "cost": jnp.where(h["x"] > 0.5, 1 / (1 - epochs), 0.0)}
+
+    task = pj.Task(lambda key, h, data: 0.0, epoch, ())
+    results = pj.search(
+        task, {"x": pj.uniform(0, 1)}, trials=20, epochs=3, rank=pj.best("loss", subject_to="cost <= 5")
+    )
+    assert results.diverged.any()
+    assert not results.feasible[results.diverged].any()
+
+
+def test_retest_names_the_limits_that_leave_nothing_to_compare(command, refused_in_one_line):
+    wine = ("--dataset", "wine", "--trials", "12", "--epochs", "1", "--quiet", "--metric", "val_loss", "--out")
+    assert command("sweep", *wine, "few", "--subject-to", "val_accuracy>=0.6").returncode == 0
+    refused_in_one_line(
+        "retest", "few", says=["--top 20: the search has", "within val_accuracy >= 0.6, so there are no others"]
+    )

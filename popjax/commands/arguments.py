@@ -174,6 +174,7 @@ def named_scales(arguments: Arguments) -> Named:
 def parsed(argv: list[str] | None) -> Arguments:
     """The arguments of the command line, over those of --config."""
     argv = cli.with_port(argv)
+    check_near(argv)
     file = config_named(argv)
     if file is None:
         return with_choices(cli.parse(Arguments, "sweep", argv))
@@ -185,6 +186,16 @@ def parsed(argv: list[str] | None) -> Arguments:
         "where": (*where, *arguments.where[len(below.where) :]),
     }
     return with_choices(dataclasses.replace(arguments, **entries))
+
+
+def check_near(argv: list[str]) -> None:
+    """Raise ValueError for --near twice, of which only the last would count, and without a directory."""
+    places = [at for at, word in enumerate(argv) if word.partition("=")[0] == "--near"]
+    if len(places) > 1:
+        raise ValueError("--near stands there twice; name all directories behind one")
+    for at in places:
+        if "=" not in argv[at] and (at + 1 == len(argv) or argv[at + 1].startswith("--")):
+            raise ValueError("--near: name a directory of results, or several")
 
 
 def lasting(below: Arguments, arguments: Arguments) -> list[str]:

@@ -15,7 +15,7 @@ from popjax.commands.experiment import Experiment
 from popjax.commands.options import Text, Whole
 from popjax.commands.outcome import TOP
 from popjax.core.counts import check_seed
-from popjax.core.text import printable
+from popjax.core.text import plural, printable
 from popjax.data.columns import relevel, some
 from popjax.space.scales import Choice
 from popjax.tuning.verdict import MEANING, TUNE_AGAIN
@@ -92,7 +92,8 @@ def main(argv: list[str] | None = None) -> int:
     experiment = experiment_again(arguments, results, seed)
     task, same = task_again(experiment, arguments.repeats, results)
     space, fit = space_for_rows(task, results)
-    fit = fit[results.feasible[fit]] if results.feasible[fit].any() else fit
+    if results.rule.limits:  # what violates them is no alternative
+        fit = fit[results.feasible[fit]]
     rows, top = chosen_trials(results, fit, arguments.top, arguments.background, seed)
     print(f"training {len(rows)} trials again, {arguments.repeats} times each", flush=True)
     new = train_again(task, space, results, rows, arguments.repeats, seed, backend.made)
@@ -130,7 +131,11 @@ def chosen_trials(results: "Results", fit: np.ndarray, top: int, background: int
     best = results.order[np.isin(results.order, fit)][:top]
     others = np.setdiff1d(fit, best)
     if len(others) == 0:
-        raise ValueError(f"--top {top}: the search has {len(best)} trials, so there are no others; give fewer")
+        within = f" within {' and '.join(results.rule.subject_to)}" if results.rule.limits else ""
+        found = f"--top {top}: the search has {plural(len(best), 'trial')}{within}"
+        if len(best) < 2:
+            raise ValueError(f"{found}: there is nothing to compare; search again")
+        raise ValueError(f"{found}, so there are no others; give fewer")
     sample = np.random.default_rng(seed).permutation(others)[:background]
     return np.concatenate([best, np.sort(sample)]), len(best)
 

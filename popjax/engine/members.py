@@ -305,7 +305,7 @@ class MemberTable:
         loss = np.where(lost, np.inf, np.nan).astype(means[rule.metric].dtype)
         known = ~lost & np.isfinite([now[name] for name in rule.metrics]).all(0)
         ranked = {name: column[known] for name, column in (now | dict(self.costs)).items()}
-        loss[known], feasible = loss_of(rule, ranked), np.ones(len(self), bool)
+        loss[known], feasible = loss_of(rule, ranked), ~lost if rule.limits else np.ones(len(self), bool)
         feasible[known] = rule.violation(ranked) == 0
         curves_shown, values_shown, costs_shown = map(read_only, (means, values, self.costs))  # the run's own memory
         return Trials(

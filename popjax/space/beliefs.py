@@ -7,10 +7,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from popjax.core.text import short
 from popjax.space.values import is_number, python_value, word
 
 NEAR = " near "
 WIDTH, SHARE = 0.1, 0.8
+NARROWEST = 1e-4
 
 
 class Axis(Protocol):
@@ -40,7 +42,7 @@ class Belief:
         width: standard deviation of the normals, as a share of the scale's axis.
         share: share of the points that is drawn near.
 
-    Raises ValueError for no values, a width that is not above 0 and at most 1, and a share not between 0 and 1.
+    Raises ValueError for no values, a width that is not 0.0001 to 1, and a share not between 0 and 1.
     """
 
     values: tuple[Any, ...]
@@ -51,11 +53,11 @@ class Belief:
         object.__setattr__(self, "values", tuple(map(python_value, self.values)))
         for value in self.values:
             if isinstance(value, list | tuple | set | np.ndarray):
-                raise ValueError(f"near: {value!r} is no value; write several as near(0.01, 0.1)")
+                raise ValueError(f"near: {short(value)} is no value; write several as near(0.01, 0.1)")
         if not self.values:
             raise ValueError("near: no values; give at least one")
-        if not is_number(self.width) or not 0 < self.width <= 1:
-            raise ValueError(f"near: width={self.width!r}; give a share of the scale's axis, above 0 and at most 1")
+        if not is_number(self.width) or not NARROWEST <= self.width <= 1:
+            raise ValueError(f"near: width={self.width!r}; give a share of the scale's axis, {NARROWEST} to 1")
         if not is_number(self.share) or not 0 < self.share < 1:
             raise ValueError(f"near: share={self.share!r}; give the share of the points that is near, between 0 and 1")
 
@@ -67,10 +69,10 @@ class Belief:
     def check(self, scale: Axis) -> None:
         """Raise ValueError for a value that the scale does not have, and for a constant."""
         if scale.levels == 1:
-            raise ValueError(f"{scale}{self}: it has one value only; leave the belief out")
+            raise ValueError(f"{scale} near {short(self.values[0])}: it has one value only; leave the belief out")
         for value in self.values:
             if not scale.has(value):
-                raise ValueError(f"{scale}{self}: {value!r} is not in {scale}; name values that are")
+                raise ValueError(f"near: {short(value)} is not in {scale}; name values that are")
 
     def near(self, scale: Axis, u: np.ndarray) -> np.ndarray:
         """Unit coordinates (n,) near the values, from uniform ones (n,)."""

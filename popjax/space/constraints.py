@@ -2,7 +2,9 @@
 
 import ast
 import dataclasses
+import keyword
 import operator
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -63,6 +65,9 @@ class Constraint:
         try:
             tree = ast.parse(self.text.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
+            if reserved := next(filter(keyword.iskeyword, re.findall(r"\w+", self.text)), None):
+                what = f"{reserved!r} is a word of Python's, which cannot stand in a constraint"
+                raise ValueError(f"where {short(self.text)}: {what}; name the hyperparameter otherwise") from None
             raise ValueError(f"where {short(self.text)}: cannot be read; {FORM}") from None
         if not isinstance(tree, ast.Compare):
             raise ValueError(f"where {short(self.text)}: compares nothing; {FORM}")

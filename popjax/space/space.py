@@ -128,7 +128,8 @@ class Space(Mapping[str, Scale]):
         for one in found:
             for name in one.names:
                 if name not in self:
-                    raise ValueError(f"where {one}: there is no hyperparameter {name!r}; there are {', '.join(self)}")
+                    there = ", ".join(self) or "none"
+                    raise ValueError(f"where {one}: there is no hyperparameter {name!r}; there are {there}")
                 if not self[name].numeric:
                     raise ValueError(f"where {one}: {name} is {self[name]}, no number; use a condition, `scale.when`")
         copy = Space(**self.entries())
@@ -231,6 +232,8 @@ class Space(Mapping[str, Scale]):
             good = self.good(points, accepts)
         if not good.any() or (good.sum() < n and sampler != "grid"):
             wanted = " and ".join([*map(str, self.constraints), *limits])
+            if good.sum() * FEWEST >= drawn:
+                raise ValueError(f"{n:,} points that satisfy {wanted} are too many to draw; give fewer, or loosen one")
             what = f"{int(good.sum())} of {len(good):,} points of the space satisfy {wanted}"
             raise ValueError(f"{what}; loosen one of them, or narrow the scales to where they hold")
         rows = np.flatnonzero(good)[:n]

@@ -87,7 +87,10 @@ def with_belief(scale: Scale | Entry, text: str) -> Entry:
     """The scale with the belief that a text spells."""
     values = re.match(VALUES, text)
     assert values is not None
-    return scale.near(*read_values(values[0]), **{name: read_value(value) for name, value in re.findall(OPTION, text)})
+    options = [(name, read_value(value)) for name, value in re.findall(OPTION, text[values.end() :])]
+    if len(dict(options)) < len(options) or (isinstance(scale, Entry) and scale.belief is not None):
+        raise ValueError(f"{short(text, 100)}: near, width or share twice; write all values behind one near")
+    return scale.near(*read_values(values[0]), **dict(options))
 
 
 def read_values(text: str) -> tuple[Any, ...]:

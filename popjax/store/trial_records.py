@@ -201,8 +201,10 @@ class TrialRecords:
 
     @fixed
     def feasible(self) -> np.ndarray:
-        """bool (trials,): what counts violates no limit of the rule; True where nothing counts yet."""
-        return self.rule.violation(self.values | dict(self.costs)) == 0
+        """bool (trials,): what counts violates no limit of the rule; under limits no diverged trial is feasible."""
+        if not self.rule.limits:
+            return np.ones(len(self.status), bool)
+        return (self.rule.violation(self.values | dict(self.costs)) == 0) & ~self.diverged
 
     @fixed
     def eligible(self) -> np.ndarray:

@@ -295,10 +295,9 @@ class Session:
         trials = range(self.trials) if trial is None else [self._number(trial)]
         with self.alone:
             decision = Decision(set=dict.fromkeys(trials, values))
-            constraint = broken(self.trainer.roster.space, decision, self.trainer.roster.points)
             self._act(decision, change=Change("set", 0 if trial is None else trial, values=values))
             self._show(", ".join(f"{name} = {cell(value)}" for name, value in values.items()), trial)
-            if constraint:
+            if constraint := broken(self.trainer.roster.space, decision, self.trainer.roster.points):
                 tell(f"popjax: a point violates {constraint} now; it is trained so")
 
     def back(self, epochs: int) -> None:

@@ -20,16 +20,19 @@ QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of a run's best values, which stand for
 
 def near(space: Space, *results: Any, share: float = SHARE) -> Space:
     """A Space with beliefs from earlier searches: see `Space.near`."""
+    if not isinstance(space, Space):
+        raise ValueError(f"near: the space is a {type(space).__name__}; give a popjax.Space")
     if not results:
         raise ValueError("near: no results; give Results, or directories of runs")
     runs = [loaded(one) for one in results]
     found: dict[str, Any] = {}
-    for name in space.searched:
+    for name in [name for name in space.searched if space[name].levels > 1]:
         if values := [value for run in runs for value in best_values(run, name, space[name])]:
             found[name] = values
     if not found:
         theirs = ", ".join(dict.fromkeys(name for run in runs for name in run.points))
-        what = f"near: the runs searched {theirs or 'nothing'}, and none of it within {', '.join(space.searched)}"
+        ours = ", ".join(space.searched) or "a space without scales"
+        what = f"near: the runs searched {theirs or 'nothing'}, and none of it within {ours}"
         raise ValueError(f"{what}; name runs over the same hyperparameters")
     entries: dict[str, Any] = {
         name: entry.near(*found[name], share=share) if name in found and name not in space.beliefs else entry

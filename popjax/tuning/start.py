@@ -15,7 +15,7 @@ from popjax.store.results import Results
 
 type Point = dict[str, Any]
 type Accepts = Callable[[Points], np.ndarray]
-DRAWS = 1000  # of what a point leaves out, until it may be trained
+DRAWS = 10_000  # of what a point leaves out, until it may be trained
 BEST = 10  # trials of another search
 STREAM = 7  # of random numbers, apart from that of the sampler
 

@@ -17,8 +17,8 @@ SIZES = 60  # number of values of k
 
 
 def section_of(results: Results, axes: Sequence[Axis]) -> str:
-    """HTML section of the expected best of k; empty for one trial, or a first round without a ranked one."""
-    if not (results.rounds[results.order] == 0).any() or len(results.diverged) == 1:
+    """HTML section of the expected best of k; empty for one trial, or a first round without a feasible ranked one."""
+    if not ((results.rounds == 0) & counting(results))[results.order].any() or len(results.diverged) == 1:
         return ""
     first = int((results.rounds == 0).sum())
     better = "highest" if results.metric.mode == "max" else "lowest"
@@ -38,8 +38,7 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
 def expected_figure(results: Results) -> dict[str, Any]:
     """The expected best of k trials of the first round."""
     first = np.flatnonzero(results.rounds == 0)
-    lost = results.diverged | ~results.feasible
-    values = np.where(lost, np.nan, results.values[results.metric])[first]
+    values = np.where(counting(results), results.values[results.metric], np.nan)[first]
     sizes = np.unique(np.geomspace(1, len(first), SIZES).round().astype(int))
     best = expected_best(values, results.metric.mode, sizes)
     line = {"type": "scatter", "mode": "lines+markers", "line": {"color": MIDDLE, "width": 2}, "marker": {"size": 4}}
@@ -65,8 +64,14 @@ def counts(most: int) -> dict[str, Any]:
 
 
 def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
-    """Name -> drawing: "expected"; empty without a winner."""
-    return {} if results.best is None else {"expected": lambda: expected_figure(results)}
+    """Name -> drawing: "expected"; empty without a winner that counts."""
+    there = results.best is not None and counting(results)[results.rounds == 0].any()
+    return {"expected": lambda: expected_figure(results)} if there else {}
+
+
+def counting(results: Results) -> np.ndarray:
+    """bool (trials,): the value counts; those of diverged and infeasible trials count as the worst."""
+    return ~results.diverged & results.feasible
 
 
 FIGURE = Figure(section_of, plots_of)
