@@ -84,12 +84,14 @@ def counts_of(task: Task, space: Space, points: Points, name: str) -> np.ndarray
     Raises ValueError if the hint gives none.
     """
     points = space.filled(points)
-    numbers = {n: column.astype(int if space[n].whole else float) for n, column in points.items() if space[n].numeric}
-    others = {n: column.tolist() for n, column in points.items() if n not in numbers}
-    rows_of = group(list(others.values()), len(next(iter(points.values()))))
+    static = [n for n, scale in space.items() if scale.static or not scale.numeric]
+    numbers = {n: column.astype(int if space[n].whole else float) for n, column in points.items() if n not in static}
+    rows_of = group([points[n].tolist() for n in static], len(next(iter(points.values()))))
     counts = np.zeros(sum(map(len, rows_of.values())))
     for values, rows in rows_of.items():
-        given = {n: column[rows] for n, column in numbers.items()} | dict(zip(others, values, strict=True))
+        shared = dict(zip(static, values, strict=True))
+        given = shared | {n: column[rows] for n, column in numbers.items()}
+        given = {n: value for n, value in given.items() if n not in space.inactive(shared)}  # as in a program
         found = checked_count(task, name, given, len(rows))
         if found is None:
             what = f"subject_to {name}: {the_task(task)} does not count its {name} before training"
