@@ -18,3 +18,19 @@ def stopped(task, space, stop, out=None, resume=False, backend=None, callbacks=(
     backend = backend_of(backend)
     request = SearchRequest.of(task, space, SearchOptions(**options), backend)
     return Search(request, backend.made, Timer(stop), callbacks, live).run(out, NONE, resume)
+
+
+DIES = """
+import os, signal, sys
+import popjax.engine.checkpoint
+popjax.engine.checkpoint.EVERY, popjax.engine.checkpoint.SHARE = 0.0, float("inf")
+left, replace = int(sys.argv.pop()), os.replace
+def counting(source, target):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+os.replace = counting
+"""
+"""The beginning of a program that is killed before its n-th rename, n being its last argument; 0: never."""

@@ -75,21 +75,13 @@ def test_workers_find_the_same_bits(task, name):
     assert here.curves["val_loss"].tobytes() == there.curves["val_loss"].tobytes()
 
 
-KILLED = """
-import os, signal, sys
-import popjax.engine.checkpoint
-popjax.engine.checkpoint.EVERY, popjax.engine.checkpoint.SHARE = 0.0, float("inf")
-left, replace = int(sys.argv[1]), os.replace
-def counting(source, target):
-    global left
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    replace(source, target)
-os.replace = counting
+COMMAND = (
+    stopping.DIES
+    + """
 from popjax.commands.sweep import main
-sys.exit(main(sys.argv[2:]))
+sys.exit(main(sys.argv[1:]))
 """
+)
 
 
 @pytest.mark.kill
@@ -113,7 +105,7 @@ def test_a_killed_command_ends_as_one_never_killed(python, command, tmp_path, ki
     whole = command("sweep", *asked, "--out", "whole")
     assert whole.returncode == 0, whole.stderr
     for number, kill_at in enumerate(kills):
-        died = python(KILLED, kill_at, *asked, "--out", "run", *(["--resume"] if number else []))
+        died = python(COMMAND, *asked, "--out", "run", *(["--resume"] if number else []), kill_at)
         assert died.returncode == -signal.SIGKILL, died.stderr
     assert command("resume", "run").returncode == 0
     for name in FILES:

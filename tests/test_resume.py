@@ -287,24 +287,14 @@ def test_resume_begins_where_there_is_nothing(task, tmp_path):
     assert search(task, tmp_path / "run", trials=4, resume=True).best is not None
 
 
-RUN = """
-import os, signal, sys
-import popjax.engine.checkpoint
-popjax.engine.checkpoint.EVERY, popjax.engine.checkpoint.SHARE = 0.0, float("inf")
+RUN = (
+    stopping.DIES
+    + """
 take = popjax.engine.checkpoint.Checkpoint.take
 def take_and_commit(self, message):
     take(self, message)
     self.commit()
 popjax.engine.checkpoint.Checkpoint.take = take_and_commit  # after everything a worker says
-left = int(sys.argv[3])
-replace = os.replace
-def counting(source, target):
-    global left
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    replace(source, target)
-os.replace = counting
 import jax, jax.numpy as jnp
 import popjax as pj
 def init(key, hparams, data):
@@ -316,6 +306,7 @@ def epoch(state, hparams, data):
 pj.search(pj.Task(init, epoch, ()), pj.Space(learning_rate=pj.log_uniform(1e-3, 1)), trials=40, epochs=5,
           out=sys.argv[1], resume=sys.argv[2] == "resume", rank=pj.best(keep=2))
 """
+)
 
 
 @pytest.mark.kill

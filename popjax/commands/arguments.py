@@ -228,12 +228,11 @@ def with_choices(arguments: Arguments) -> Arguments:
     for name in CHOSEN:
         text = getattr(arguments, name) or ""
         if text.startswith("choice("):
-            from popjax.space.scales import Entry
+            from popjax.space.scales import bare
             from popjax.space.space import setting
 
             _, scale = setting(f"{name}={text}", "--set")
-            choice = scale.scale if isinstance(scale, Entry) else scale
-            first = str(getattr(choice, "values", (text,))[0])
+            first = str(getattr(bare(scale), "values", (text,))[0])
             changed: dict[str, Any] = {name: first, "set": (*arguments.set, f"{name}={text}")}
             arguments = dataclasses.replace(arguments, **changed)
     return arguments
@@ -246,8 +245,8 @@ def with_metric(arguments: Arguments) -> Arguments:
 
     others = comma_list("metrics", arguments.metrics)
     limited = [limit.name for limit in map(Limit.of, arguments.subject_to) if limit.name not in COSTS]
-    asked = [Metric(one) for one in [*(arguments.metric or "").split(","), *limited]]
-    names = [one.name for one in asked if one.rows == "validation" and one.name not in others]
+    metrics = [Metric(name) for name in [*(arguments.metric or "").split(","), *limited]]
+    names = [metric.name for metric in metrics if metric.rows == "validation" and metric.name not in others]
     if arguments.task is not None or not names:
         return arguments
     from popjax.supervision.kinds.named_kinds import reported
@@ -291,8 +290,8 @@ def asked_rule(arguments: Arguments, keep: int | None = None) -> "Rule":
     from popjax.rule import Rule
     from popjax.rules.named_rules import RULES
 
-    given = {name: getattr(arguments, name) for name in ("mode", "at", "patience", "subject_to")}
-    return registered(RULES, "rule", arguments.choose, Rule).asked(arguments.metric, keep, **given)
+    options = {name: getattr(arguments, name) for name in ("mode", "at", "patience", "subject_to")}
+    return registered(RULES, "rule", arguments.choose, Rule).asked(arguments.metric, keep, **options)
 
 
 def asked_scheduler(arguments: Arguments) -> Any:

@@ -9,6 +9,7 @@ import tyro
 
 from popjax.commands import arguments as of_sweep
 from popjax.commands import cli
+from popjax.commands.arguments import Named
 from popjax.commands.directories import open_directory
 from popjax.commands.options import Text, Whole
 from popjax.commands.sweep import Sweep
@@ -75,4 +76,4 @@ def main(argv: list[str] | None = None) -> int:
     now = dataclasses.replace(now, space=None, set=(), where=(), near=(), start=None)  # as recorded
     of_sweep.check_arguments(now)
     with open_directory(now.out, now.stem, resume=True) as out:
-        return Sweep(now, space.entries(), out, about, space.constraints, whole=True).run()
+        return Sweep(now, Named(space.entries(), space.constraints, whole=True), out, about).run()

@@ -132,10 +132,10 @@ def chosen_trials(results: "Results", fit: np.ndarray, top: int, background: int
     others = np.setdiff1d(fit, best)
     if len(others) == 0:
         within = f" within {' and '.join(results.rule.subject_to)}" if results.rule.limits else ""
-        found = f"--top {top}: the search has {plural(len(best), 'trial')}{within}"
+        too_few = f"--top {top}: the search has {plural(len(best), 'trial')}{within}"
         if len(best) < 2:
-            raise ValueError(f"{found}: there is nothing to compare; search again")
-        raise ValueError(f"{found}, so there are no others; give fewer")
+            raise ValueError(f"{too_few}: there is nothing to compare; search again")
+        raise ValueError(f"{too_few}, so there are no others; give fewer")
     sample = np.random.default_rng(seed).permutation(others)[:background]
     return np.concatenate([best, np.sort(sample)]), len(best)
 

@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.resume:
             check_same_kind(arguments, out)
         arguments = with_metric(arguments)
-        return Sweep(arguments, named.scales, out, about(arguments), named.where, named.whole).run()
+        return Sweep(arguments, named, out, about(arguments)).run()
 
 
 def written_scales(named: Named) -> dict[str, Any]:
@@ -66,19 +66,15 @@ class Sweep:
 
     Attributes:
         arguments: of the command line.
-        named: name -> scale or value, of hyperparameters.
+        named: what it says of the space.
         out: the directory.
         about: entries of run.json about the command.
-        where: the constraints of the space.
-        whole: True if those that are named are all there are.
     """
 
     arguments: Arguments
-    named: dict[str, Any]
+    named: Named
     out: Path
     about: dict[str, Any]
-    where: tuple[Any, ...]
-    whole: bool
 
     def run(self) -> int:
         """Load, plan, train, write and print; return the exit code."""
@@ -86,7 +82,7 @@ class Sweep:
         task, space = self.users_task() if arguments.task else self.supervised_task()
         if arguments.near:
             space = space.near(*arguments.near)
-        space = space.where(*self.where)
+        space = space.where(*self.named.where)
         request = self.request(task, space)
         if arguments.explain:
             return self.explain(request)
@@ -172,7 +168,7 @@ class Sweep:
         space = self.full_space(task, rows)
         self.say(f"device: {describe_device()}")
         self.say(arguments.rows(dataset))
-        if "batch_size" not in self.named and rows < max(BATCH_SIZES):
+        if "batch_size" not in self.named.scales and rows < max(BATCH_SIZES):
             self.say(f"batch sizes above the {rows} training rows are left out")
         return task, space
 
@@ -184,16 +180,17 @@ class Sweep:
         from popjax.supervision.spaces import default_space
 
         arguments = self.arguments
-        if self.whole:
-            return Space(**self.named)
+        named = self.named.scales
+        if self.named.whole:
+            return Space(**named)
         optimizers, schedules = (self.values(name) for name in CHOSEN)
         default = default_space(arguments.priority, optimizers, schedules, rows, arguments.model)
-        space = default.replace(**self.named)
+        space = default.replace(**named)
         check_sizes(space)
         pairs = list(itertools.product(optimizers, schedules))
-        if len(pairs) == 1 and self.named.keys() <= default.keys():
+        if len(pairs) == 1 and named.keys() <= default.keys():
             return space  # all of it is read, whatever the values are
-        reads = set(self.named)
+        reads = set(named)
         for pair in pairs:
             one = space.replace(**{name: value for name, value in zip(CHOSEN, pair, strict=True) if name in space})
             reads |= Tracer(task, one, one.sample(1), arguments.epochs).reads()
@@ -201,10 +198,10 @@ class Sweep:
 
     def values(self, name: str) -> list[str]:
         """All values that the optimizer or the schedule may have."""
-        from popjax.space.scales import Entry
+        from popjax.space.scales import bare
 
-        scale, usual = self.named.get(name), getattr(self.arguments, name) or self.arguments.usual(name)
-        scale = scale.scale if isinstance(scale, Entry) else scale
+        scale = bare(self.named.scales.get(name))
+        usual = getattr(self.arguments, name) or self.arguments.usual(name)
         given = getattr(scale, "values", (getattr(scale, "value", usual),))
         return [str(value) for value in given]
 
@@ -213,10 +210,10 @@ class Sweep:
         from popjax.space.space import Space
 
         task = self.arguments.users_task()
-        if not self.named:
+        if not self.named.scales:
             raise ValueError("--task needs a space: name the hyperparameters with --space or --set")
         self.say(f"device: {describe_device()}")
-        return task, Space(**self.named)
+        return task, Space(**self.named.scales)
 
     def explain(self, request: "SearchRequest") -> int:
         """Print what the plans would cost; return the exit code."""

@@ -186,7 +186,7 @@ def check_target(source: str, names: Sequence[str], target: str | None) -> str:
 def check_texts(source: str, name: str, count: int) -> None:
     """Raise ValueError for a text column with too many distinct values for any model."""
     if count > MAX_TEXTS:
-        what = f"column {name!r} is text with {count} distinct values, at most {MAX_TEXTS} are read"
+        what = f"column {name!r} is text with more than {MAX_TEXTS} distinct values"
         raise ValueError(f"{source}: {what}; drop or group them")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from popjax.data.cells import Tally, Texts, flags_for
-from popjax.data.columns import Column, check_names, check_target, text_column
+from popjax.data.columns import MAX_TEXTS, Column, check_names, check_target, text_column
 from popjax.data.csv_file import File
 from popjax.data.faults import Faults
 from popjax.data.nameless import nameless, why_left_out
@@ -57,6 +57,7 @@ def read_texts(file: File, names: Sequence[str], faults: Faults) -> dict[str, Co
     texts = {name: Texts() for name in names}
     for cells in file.chunks() if names else ():
         for name in names:
-            texts[name].add(cells[name])
+            if texts[name].count <= MAX_TEXTS:  # of one with more no further text is kept
+                texts[name].add(cells[name])
     found = {name: faults.of(each.column, file.source, name) for name, each in texts.items()}
     return {name: column for name, column in found.items() if column is not None}

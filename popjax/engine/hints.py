@@ -86,17 +86,17 @@ def counts_of(task: Task, space: Space, points: Points, name: str) -> np.ndarray
     points = space.filled(points)
     static = [n for n, scale in space.items() if scale.static or not scale.numeric]
     numbers = {n: column.astype(int if space[n].whole else float) for n, column in points.items() if n not in static}
-    rows_of = group([points[n].tolist() for n in static], len(next(iter(points.values()))))
-    counts = np.zeros(sum(map(len, rows_of.values())))
-    for values, rows in rows_of.items():
+    buckets = group([points[n].tolist() for n in static], len(next(iter(points.values()))))
+    counts = np.zeros(sum(map(len, buckets.values())))
+    for values, rows in buckets.items():
         shared = dict(zip(static, values, strict=True))
-        given = shared | {n: column[rows] for n, column in numbers.items()}
-        given = {n: value for n, value in given.items() if n not in space.inactive(shared)}  # as in a program
-        found = checked_count(task, name, given, len(rows))
-        if found is None:
-            what = f"subject_to {name}: {the_task(task)} does not count its {name} before training"
-            raise ValueError(f"{what}; give it hints=popjax.Hints({name}=...), or leave the limit out")
-        counts[rows] = found
+        hparams = shared | {n: column[rows] for n, column in numbers.items()}
+        active = {n: value for n, value in hparams.items() if n not in space.inactive(shared)}  # as in a program
+        count = checked_count(task, name, active, len(rows))
+        if count is None:
+            uncounted = f"subject_to {name}: {the_task(task)} does not count its {name} before training"
+            raise ValueError(f"{uncounted}; give it hints=popjax.Hints({name}=...), or leave the limit out")
+        counts[rows] = count
     return counts
 
 

@@ -57,7 +57,7 @@ def head(results: Results, axes: Sequence[Axis]) -> str:
     saved = f'<p class="small">{shown(less)}.</p>' if less else ""
     beside = compared(results)
     saved = (f"<p>On the test rows: {shown(beside)}.</p>" if beside else "") + saved
-    limited = [line[:1].upper() + line[1:] for line in (results.cut_short, shown(results.infeasible)) if line]
+    limited = [line[:1].upper() + line[1:] for line in (results.cut_short, results.infeasible) if line]
     said = [*limited, *overlooked(results), *(results.summary.get("tied") or ())]
     saved = "".join(f'<p class="warning">{shown(line)}.</p>' for line in said) + saved
     found = winner + card_grid([first, *scored, *cards]) + saved

@@ -56,7 +56,7 @@ def of_space(space: Space) -> str:
         rows.append([name, f"{scale}{believed}", *([when] if space.conditions else [])])
     searched = sum(not isinstance(scale, Constant) for scale in space.values())
     head = ["hyperparameter", "scale", *(["exists when"] if space.conditions else [])]
-    where = "".join(f"; {one}" for one in space.constraints)
+    where = "".join(f"; {constraint}" for constraint in space.constraints)
     return line(f"Space: {searched} searched of {len(space)}{where}") + small_table(head, rows)
 
 

@@ -161,6 +161,15 @@ class Entry:
         return dataclasses.replace(self, belief=Belief(values, width, share))
 
 
+def bare(scale: Any) -> Any:
+    """The scale of an Entry; anything else as it is.
+
+    >>> print(bare(uniform(0, 1).near(0.5)))
+    uniform(0, 1)
+    """
+    return scale.scale if isinstance(scale, Entry) else scale
+
+
 @dataclasses.dataclass(frozen=True)
 class Range(Scale):
     """A scale between two numbers, both included.

@@ -12,7 +12,7 @@ from popjax.core.toml import read_toml
 from popjax.space import samplers
 from popjax.space.beliefs import SHARE, Belief
 from popjax.space.constraints import Constraint, constraints_of
-from popjax.space.scales import Constant, Entry, Scale
+from popjax.space.scales import Constant, Entry, Scale, bare
 from popjax.space.spelling import read_scale, written_scale
 from popjax.space.values import Condition, clauses, ordered, present
 
@@ -386,5 +386,5 @@ def setting(text: str, where: str) -> tuple[str, Scale | Entry]:
         scale = read_scale(value)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    Space(**{name: scale.scale if isinstance(scale, Entry) else scale})  # checks the name
+    Space(**{name: bare(scale)})  # checks the name
     return name, scale

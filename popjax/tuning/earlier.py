@@ -1,6 +1,5 @@
 """Beliefs from earlier searches, also over other data: good values are expected where theirs were. No JAX here."""
 
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,8 @@ from popjax.space.scales import Choice, Range, Scale
 from popjax.space.space import Space
 from popjax.space.values import present
 from popjax.store.results import Results
-from popjax.tuning.zoom import three_digits
+from popjax.tuning.zoom import best_share, three_digits
 
-TOP, FEWEST = 0.1, 5  # share of a run's trials that count as best, and at least how many
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of a run's best values, which stand for them: one vote a run
 
 
@@ -25,17 +23,15 @@ def near(space: Space, *results: Any, share: float = SHARE) -> Space:
     if not results:
         raise ValueError("near: no results; give Results, or directories of runs")
     runs = [loaded(one) for one in results]
-    found: dict[str, Any] = {}
-    for name in [name for name in space.searched if space[name].levels > 1]:
-        if values := [value for run in runs for value in best_values(run, name, space[name])]:
-            found[name] = values
-    if not found:
+    names = [name for name in space.searched if space[name].levels > 1]
+    votes = {name: [value for run in runs for value in best_values(run, name, space[name])] for name in names}
+    if not any(votes.values()):
         theirs = ", ".join(dict.fromkeys(name for run in runs for name in run.points))
         ours = ", ".join(space.searched) or "a space without scales"
         what = f"near: the runs searched {theirs or 'nothing'}, and none of it within {ours}"
         raise ValueError(f"{what}; name runs over the same hyperparameters")
     entries: dict[str, Any] = {
-        name: entry.near(*found[name], share=share) if name in found and name not in space.beliefs else entry
+        name: entry.near(*votes[name], share=share) if votes.get(name) and name not in space.beliefs else entry
         for name, entry in space.entries().items()
     }
     return Space(**entries).where(*space.constraints)
@@ -56,7 +52,7 @@ def best_values(results: Results, name: str, scale: Scale) -> Iterable[Any]:
     """The values of a scale that stand for those of a run's best trials; none if the run did not search it."""
     if name not in results.points or len({str(value) for value in results.points[name].tolist()}) < 2:
         return []
-    best = results.eligible[: max(math.ceil(TOP * len(results.diverged)), FEWEST)]
+    best = best_share(results.eligible, len(results.diverged))
     column = results.points[name][best]
     values = [value for value in column[present(column)].tolist() if scale.has(value)]
     if not values:

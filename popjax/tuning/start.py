@@ -57,7 +57,13 @@ def start_points(
         raise ValueError(f"start is empty; {what}, or leave it out")
     if len(points) > trials:
         raise ValueError(f"start has {len(points)} points, trials={trials}; raise trials, or leave some out")
-    return [complete_point(number, point, space, seed, accepts) for number, point in enumerate(points)]
+    completed = []
+    for number, point in enumerate(points):
+        try:
+            completed.append(complete_point(number, point, space, seed, accepts))
+        except ValueError as error:
+            raise ValueError(f"start: point {number}: {error}") from None
+    return completed
 
 
 def best_within(results: Results, space: Space, seed: int, most: int, accepts: Accepts | None) -> list[Point]:
@@ -67,10 +73,12 @@ def best_within(results: Results, space: Space, seed: int, most: int, accepts: A
     for trial in results.order.tolist():
         hparams = results.hparams(trial)
         point = {name: value for name, value in hparams.items() if name in space}
-        if wrong := outside(point, space) or refused(len(found), point, space, seed, accepts):
-            others[trial] = wrong
-        else:
-            found.append(point)
+        try:
+            if wrong := outside(point, space):
+                raise ValueError(wrong)
+            found.append(complete_point(len(found), point, space, seed, accepts))
+        except ValueError as error:
+            others[trial] = str(error)
         if len(found) == most:
             break
     if not found:
@@ -97,17 +105,11 @@ def outside(point: Mapping[str, Any], space: Space) -> str:
     return ""
 
 
-def refused(number: int, point: Point, space: Space, seed: int, accepts: Accepts | None) -> str:
-    """Why a mapping cannot be completed to a point that may be trained; empty if it can."""
-    try:
-        complete_point(number, point, space, seed, accepts)
-    except ValueError as error:
-        return str(error).partition(f"point {number}: ")[2]
-    return ""
-
-
 def complete_point(number: int, point: Mapping[str, Any], space: Space, seed: int, accepts: Accepts | None) -> Point:
-    """A mapping with what it leaves out drawn from the space, so that all that it names exists."""
+    """A mapping with what it leaves out drawn from the space, so that all that it names exists.
+
+    Raises ValueError if that is impossible, or such a point may not be trained.
+    """
     own = int(np.random.SeedSequence([seed, STREAM, number]).generate_state(1)[0])
     named = with_parents(point, space, np.random.default_rng(own))
     # without conditions: what is named may make others exist
@@ -117,16 +119,13 @@ def complete_point(number: int, point: Mapping[str, Any], space: Space, seed: in
     drawn = every.sample(count, own) | {n: column_of(space, n, [python_value(v)] * count) for n, v in named.items()}
     exist = space.active(drawn)
     if lost := [name for name in point if name in exist and not exist[name].any()]:
-        what = f"{', '.join(lost)} cannot exist beside the others"
-        raise ValueError(f"start: point {number}: {what}; leave some of {', '.join(point)} out")
+        raise ValueError(f"{', '.join(lost)} cannot exist beside the others; leave some of {', '.join(point)} out")
     rows = space.masked(drawn)
-    good = ~space.violated(rows)
-    if accepts is not None:
-        good &= accepts(rows)
+    good = space.good(rows, accepts)
     if not good.any():
         broken = [str(one) for one in space.constraints if not one.holds(rows).any()]
         what = f"violates {' and '.join(broken)}" if broken else "costs more than the rule allows"
-        raise ValueError(f"start: point {number}: {what}; change it, or leave it out")
+        raise ValueError(f"{what}; change it, or leave it out")
     row = take(rows, np.flatnonzero(good)[:1])
     return {name: column.tolist()[0] for name, column in row.items() if not absent(column.tolist()[0])}
 

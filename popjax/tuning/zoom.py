@@ -73,7 +73,7 @@ def zoom_in(space: Space, points: Points, order: np.ndarray, top: float = 0.1, e
     if len(order) == 0:
         what = "no trial was trained to the end without diverging: there is nothing to zoom in on"
         raise ValueError(f"{what}; train longer, or try smaller learning rates")
-    best = order[: max(math.ceil(top * len(next(iter(points.values())))), FEWEST)]
+    best = best_share(order, len(next(iter(points.values()))), top)
     scales: dict[str, Scale] = {}
     notes = []
     for name, scale in space.items():
@@ -91,6 +91,11 @@ def zoom_in(space: Space, points: Points, order: np.ndarray, top: float = 0.1, e
             values = [value for value in scale.values if value in used]
             scales[name] = Choice(*values, static=scale.static) if values else scale
     return Zoom(space.replace(**scales), notes)
+
+
+def best_share(order: np.ndarray, trials: int, top: float = 0.1) -> np.ndarray:
+    """The first of `order` (n,): a share `top` of so many trials, at least FEWEST."""
+    return order[: max(math.ceil(top * trials), FEWEST)]
 
 
 def narrower(scale: Range, tried: np.ndarray, best: np.ndarray, extend: bool) -> tuple[Range, str]:

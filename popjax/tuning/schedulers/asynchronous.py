@@ -27,24 +27,19 @@ def in_batches(problem: Problem, rungs: list[int], reduction_factor: int, warned
     sizes = problem.batches
 
     def step(state: dict[str, Any], trials: Trials) -> tuple[dict[str, Any], Decision]:
-        count, number = len(trials.epochs), state["added"]
-        until, equal = (dict[int, int](), []) if count == 0 else promoted(problem, trials, rungs, reduction_factor)
-        notes: dict[str, Any] = {"rungs": len(rungs), "on": len(until)}
-        lines = warned if number == 0 else []
-        if equal:
-            size, rung = equal[0]
-            lines = [*lines, *([] if state["told"] else [tie_text(size, rung)])]
-            notes |= {"tied": sum(size for size, _ in equal)}
-        state = {"added": number, "told": state["told"] or bool(equal)}
-        add = {}
+        number, told, add = state["added"], state["told"], {}
+        until, ties = promoted(problem, trials, rungs, reduction_factor)
+        lines = [*(warned if number == 0 else []), *([tie_text(*ties[0])] if ties and not told else [])]
+        notes = {"rungs": len(rungs), "on": len(until), "notes": lines}
+        if ties:
+            notes |= {"tied": sum(equal for equal, _ in ties)}
         if number < len(sizes):
-            state["added"] += 1
-            add = problem.propose(sizes[number], trials if count else None)
+            count = len(trials.epochs)
+            add = problem.propose(sizes[number], trials)
             until |= dict.fromkeys(range(count, count + sizes[number]), rungs[0])
-            notes |= {"round": number, "rounds": len(sizes), "space": problem.space.to_dict(), "notes": lines}
-        elif lines:
-            notes |= {"notes": lines}
-        return state, Decision(add=add, until=dict(sorted(until.items())), notes=notes) if until else Decision()
+            notes |= {"round": number, "rounds": len(sizes), "space": problem.space.to_dict()}
+        after = {"added": min(number + 1, len(sizes)), "told": told or bool(ties)}
+        return after, Decision(add=add, until=dict(sorted(until.items())), notes=notes) if until else Decision()
 
     return Scheduler(lambda: {"added": 0, "told": False}, step)
 
@@ -53,14 +48,13 @@ def promoted(
     problem: Problem, trials: Trials, rungs: list[int], reduction_factor: int
 ) -> tuple[dict[int, int], list[tuple[int, int]]]:
     """Trial -> its next rung, of those that go on; and of each cut among equal trials their number and its epoch."""
-    until: dict[int, int] = {}
-    equal = []
-    for rung, following in itertools.pairwise(rungs):
+    until, ties = dict[int, int](), list[tuple[int, int]]()
+    for rung, following in itertools.pairwise(rungs if len(trials.epochs) else ()):
         order = best_first(problem, trials, rung)
         order = order[~trials.stopped[order]]
         cut = math.ceil(int((trials.epochs >= rung).sum()) / reduction_factor)
-        if same := tied(problem, trials, order, cut, rung):
-            equal.append((same, rung))
+        if equal := tied(problem, trials, order, cut, rung):
+            ties.append((equal, rung))
         top = order[:cut]
         until |= dict.fromkeys(top[trials.epochs[top] == rung].tolist(), following)
-    return until, equal
+    return until, ties

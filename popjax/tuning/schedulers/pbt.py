@@ -2,14 +2,14 @@
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from popjax.core.counts import check_count
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, best_first
-from popjax.space.space import take
+from popjax.space.space import Space, take
 from popjax.space.values import absent, is_number
 
 EVERYWHERE = np.ones(1, bool)
@@ -126,31 +126,33 @@ def explored(
 
     Values that violate a constraint of the space are drawn again, ten times; then the source's stay.
     """
-    for again in range(TRIES if problem.space.constraints else 1):
-        found, now = drawn_anew(problem, trials, resample, factors, (epoch, target, again), source)
-        if not problem.space.violated(now).any():
-            return found
+    space, purposes = problem.space, 1 + len(problem.space.searched)
+    for again in range(TRIES if space.constraints else 1):
+        draws = {
+            name: stream(problem.seed, epoch, target, 1 + number + again * purposes)
+            for number, name in enumerate(space.searched)
+        }
+        values, point = drawn_anew(space, trials, resample, factors, source, draws)
+        if not space.violated(point).any():
+            return values
     return {}
 
 
 def drawn_anew(
-    problem: Problem,
+    space: Space,
     trials: Trials,
     resample: float,
     factors: tuple[float, ...],
-    place: tuple[int, int, int],
     source: int,
+    streams: Mapping[str, np.random.Generator],
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """`explored` once, and the point (1,) of the copy; `place`: the epoch, the target and how often it was drawn."""
-    epoch, target, again = place
+    """Name -> new value of a copy of `source`, drawn from the stream of its name, and the copy's point (1,)."""
     found = dict[str, Any]()
-    space = problem.space
     now = take(trials.points, np.array([source]))
     parents_first = [n for n in space.searched if n not in space.conditions] + list(space.conditions)
     for name in parents_first:
         if name in space.searched and name in trials.settable and space.active(now).get(name, EVERYWHERE).all():
-            purpose = 1 + space.searched.index(name) + again * (1 + len(space.searched))
-            scale, draws = space[name], stream(problem.seed, epoch, target, purpose)
+            scale, draws = space[name], streams[name]
             anew, unit, which = draws.random(), draws.random(), draws.integers(len(factors))
             value = now[name].tolist()[0]
             other = anew < resample or absent(value)
