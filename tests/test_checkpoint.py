@@ -9,6 +9,7 @@ import steering_task
 import popjax as pj
 from popjax.core.clock import Clock
 from popjax.engine import checkpoint
+from popjax.engine.backends import local
 from popjax.engine.backends.local import Job, train
 from popjax.engine.backends.protocol import CheckpointRequest, Context, Epoch, Position, Segment
 from popjax.engine.checkpoint import Checkpoint
@@ -136,12 +137,13 @@ def test_commits_that_take_long_come_seldom(saver, say, clock, monkeypatch):
 
 
 @pytest.mark.parametrize("every", [1e9, 0.0], ids=["short epochs", "long epochs"])
-def test_a_part_stands_once_a_commit_when_it_is_due_or_its_epoch_was_long(rows, every):
+def test_a_part_stands_once_a_commit_when_it_is_due_or_its_epoch_was_long(rows, every, monkeypatch):
+    monkeypatch.setattr(local, "SPAN", 0.0)
     space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1))
     config = Config(epochs=EPOCHS, seed=0, rule=pj.Rule("val_loss"), lanes=1)
     roster = Roster(TracedTask(pj.supervised(rows), space, config), space.sample(2, 0))
     cohort, lanes = Cohort(0, np.arange(1)), roster.lanes(0)
-    known = {"programs": roster.programs(0, lanes, Clock()), "seed": 0, "data": roster.data, "fitting": set()}
+    known = {"programs": roster.programs(0, lanes, Clock()), "seed": 0, "data": roster.data, "pace": {}}
     job = Job.of(Segment(cohort, EPOCHS), lanes, lambda numbers: roster.members(0, numbers), **known)
     request, answers, ends, said = CheckpointRequest(every, due=float("inf")), {}, [], []
 
@@ -249,6 +251,7 @@ def test_a_changed_trial_is_recorded_as_it_stood(tmp_path, monkeypatch, change):
 
     with monkeypatch.context() as patched:
         patched.setattr(checkpoint, "EVERY", 1e9)
+        patched.setattr(local, "SPAN", 0.0)
         patched.setattr(Checkpoint, "save", save)
         search(tmp_path / "run")
     (copy,) = copies

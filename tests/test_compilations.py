@@ -13,6 +13,7 @@ import pytest
 import popjax as pj
 from popjax.core.clock import Clock
 from popjax.engine import memory
+from popjax.engine.backends import local
 from popjax.engine.backends.work import Cache
 from popjax.engine.plan import BATCH
 from popjax.engine.roster import Roster
@@ -63,8 +64,11 @@ def test_one_epoch_program_for_a_mixed_population(task, nothing_compiled):
     assert epochs_compiled(events) == 1
 
 
-def test_the_host_is_asked_once_an_epoch_of_a_batch(task):
-    """Neither once a trial nor once a step; and the program of an epoch calls nothing of the host's."""
+@pytest.mark.parametrize(("span", "calls"), [(0.0, 3), (1e9, 2)])
+def test_the_host_is_asked_once_an_epoch_of_a_batch(task, monkeypatch, span, calls):
+    """Neither once a trial nor once a step, and of short epochs once for several; no program calls the host."""
+    monkeypatch.setattr(local, "SPAN", span)
+    monkeypatch.setattr(local, "threads", lambda: 1)
 
     class Listener(pj.Callback):
         def epoch(self, result):
@@ -76,7 +80,8 @@ def test_the_host_is_asked_once_an_epoch_of_a_batch(task):
         patch.setattr(jax.stages.Compiled, "__call__", lambda *given: called.append(given[0]) or execute(*given))
         pj.search(task, SPACE, trials=4 * BATCH + 1, epochs=3, callbacks=[Listener()])
     assert sorted(heard) == [1] * 3 + [BATCH] * 12
-    assert len(called) == 5 + 3 * 5 + 1  # to begin the batches, to train them, to score the winner
+    trained = 3 if calls == 3 else 1
+    assert len(called) == 5 + calls + trained * 4 + 1  # to begin the batches, to train the first and others, to score
     assert not [program for program in set(called) if "callback" in program.as_text()]
 
 

@@ -56,7 +56,7 @@ def population(task: pj.Task, space: pj.Space, members: int, plan: str = "one") 
     for number, member in enumerate(roster.buckets):
         lanes = roster.lanes(number)
         training, metrics, _ = member.trace(data)
-        epoch = functools.partial(advance, member, metrics, lanes.count)
+        epoch = functools.partial(advance, member, metrics, lanes.count, epochs=1)
         stacked = jax.tree.map(functools.partial(many, lanes.capacity), (training, member.example))
         arguments = (*stacked, data, jax.ShapeDtypeStruct((1,), np.int32))
         found.append(Program(epoch, arguments, int((roster.bucket == number).sum()), 1))

@@ -33,6 +33,7 @@ SETTINGS = (  # of JAX, that change what a program computes
     "jax_numpy_dtype_promotion",
 )
 EVERYWHERE, SHARDED = PartitionSpec(), PartitionSpec("members")
+AHEAD = 16  # epochs that a program trains in one call at most: a bound of its arrays of metrics
 
 
 class Members(NamedTuple):
@@ -314,17 +315,35 @@ def over_chunks(fn: Callable[..., Any], lanes: int, count: Any, outputs: Any, *i
 
 
 def advance(
-    functions: MemberFunctions, metrics: Any, lanes: int, training: Training, members: Members, data: Any, counts: Any
+    functions: MemberFunctions,
+    metrics: Any,
+    lanes: int,
+    training: Training,
+    members: Members,
+    data: Any,
+    counts: Any,
+    epochs: Any,
 ) -> tuple[Training, dict[str, Any], Any]:
-    """One epoch of the first `counts[0]` stacked members, with metrics (capacity,): NaN beyond their last chunk.
+    """`epochs` epochs, at most AHEAD, of the first `counts[0]` stacked members, with metrics (capacity, AHEAD).
 
-    Also whether the epoch became the best, bool (capacity,); None if no best epoch is kept.
+    Also whether an epoch became the best, bool (capacity, AHEAD); None if no best epoch is kept. What is beyond the
+    last epoch, or beyond the last chunk of members, is NaN and False.
     """
     capacity = len(members.trial)
-    epoch = (keeping_best if functions.keeps_best else keeping_none)(functions.epoch)
+    train = (keeping_best if functions.keeps_best else keeping_none)(functions.epoch)
     nothing = {name: jnp.full(capacity, jnp.nan, aval.dtype) for name, aval in metrics.items()}
-    outputs = training, nothing, jnp.zeros(capacity, bool) if functions.keeps_best else None
-    return over_chunks(lambda old, own: epoch(old[0], own, data), lanes, counts[0], outputs, members)
+    report = nothing, jnp.zeros(capacity, bool) if functions.keeps_best else None
+
+    def epoch(number: Any, known: tuple[Training, Any]) -> tuple[Training, Any]:
+        training, reports = known
+        step = lambda old, own: train(old[0], own, data)
+        training, *new = over_chunks(step, lanes, counts[0], (training, *report), members)
+        put = lambda column, columns: lax.dynamic_update_index_in_dim(columns, column, number, 1)
+        return training, jax.tree.map(put, tuple(new), reports)
+
+    reports = jax.tree.map(lambda column: jnp.broadcast_to(column[:, None], (capacity, AHEAD)), report)
+    training, (values, improved) = lax.fori_loop(0, epochs, epoch, (training, reports))
+    return training, values, improved
 
 
 class Programs(NamedTuple):
@@ -332,9 +351,10 @@ class Programs(NamedTuple):
 
     Attributes:
         init: `(seed, members, data, counts) -> training`, stacked (devices * capacity, ...); counts (devices,).
-        epoch: `(training, members, data, counts) -> (training, metrics, improved)`; metrics (devices * capacity,), and
-            whether the epoch became the best, bool (devices * capacity,), or None if no best epoch is kept.
-            Its argument `training` is donated, so that one state a member is enough.
+        epoch: `(training, members, data, counts, epochs) -> (training, metrics, improved)`: some epochs, int32 (), at
+            most AHEAD; metrics (devices * capacity, AHEAD), and whether an epoch became the best, bool (devices *
+            capacity, AHEAD), or None if no best epoch is kept. Its argument `training` is donated, so that one state a
+            member is enough.
         score: `(arrays, member, data) -> metrics` of one member, from host arrays; None for a task without a score.
     """
 
@@ -355,8 +375,8 @@ def lower(functions: MemberFunctions, data: Any, capacity: int, lanes: int, devi
         new: Training = functions.init(seed, own._replace(wanted=None), data)
         return begun(new) if functions.keeps_best else new
 
-    def epoch(training: Training, members: Members, data: Any, counts: Any) -> tuple[Training, dict[str, Any], Any]:
-        return advance(functions, metrics, lanes, training, members, data, counts)
+    def epoch(training: Training, members: Members, data: Any, counts: Any, epochs: Any) -> tuple[Training, Any, Any]:
+        return advance(functions, metrics, lanes, training, members, data, counts, epochs)
 
     def score(arrays: Any, own: Members, data: Any) -> dict[str, Any]:
         return functions.score(from_host(one.state, arrays), own._replace(wanted=None), data)
@@ -366,8 +386,10 @@ def lower(functions: MemberFunctions, data: Any, capacity: int, lanes: int, devi
 
     members, training = jax.tree.map(stack, (functions.example, one))
     counts = jax.ShapeDtypeStruct((devices,), np.int32)
-    lowered_init = jax.jit(sharded(init, EVERYWHERE, devices)).lower(SEED, members, data, counts)
-    lowered_epoch = jax.jit(sharded(epoch, SHARDED, devices), donate_argnums=0).lower(training, members, data, counts)
+    begun_on = sharded(init, devices, EVERYWHERE, SHARDED, EVERYWHERE, SHARDED)
+    lowered_init = jax.jit(begun_on).lower(SEED, members, data, counts)
+    trained_on = sharded(epoch, devices, SHARDED, SHARDED, EVERYWHERE, SHARDED, EVERYWHERE)
+    lowered_epoch = jax.jit(trained_on, donate_argnums=0).lower(training, members, data, counts, COUNT)
     lowered_score = None
     if functions.task.score is not None:
         arrays = jax.tree.map(
@@ -377,20 +399,11 @@ def lower(functions: MemberFunctions, data: Any, capacity: int, lanes: int, devi
     return Programs(lowered_init, lowered_epoch, lowered_score)
 
 
-def sharded(program: Callable[..., Any], first: PartitionSpec, devices: int) -> Callable[..., Any]:
-    """The program `(first, members, data, counts)` with its members spread over `devices`.
-
-    `first`: the sharding of its first argument.
-    """
+def sharded(program: Callable[..., Any], devices: int, *arguments: PartitionSpec) -> Callable[..., Any]:
+    """A program with its members spread over `devices`; `arguments`: how each of its arguments is spread."""
     if devices == 1:
         return program
-    return jax.shard_map(
-        program,
-        mesh=mesh(devices),
-        in_specs=(first, SHARDED, EVERYWHERE, SHARDED),
-        out_specs=SHARDED,
-        check_vma=False,
-    )
+    return jax.shard_map(program, mesh=mesh(devices), in_specs=arguments, out_specs=SHARDED, check_vma=False)
 
 
 def mesh(devices: int) -> jax.sharding.Mesh:

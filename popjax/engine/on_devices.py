@@ -1,6 +1,7 @@
 """Training states on the devices, in the stacked arrays that a program takes."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -28,7 +29,7 @@ class OnDevices:
     lanes: Lanes
     places: np.ndarray
 
-    @property
+    @functools.cached_property
     def nbytes(self) -> int:
         """The bytes of the stacked arrays."""
         return sum(leaf.nbytes for leaf in jax.tree.leaves(self.training))

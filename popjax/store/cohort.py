@@ -1,6 +1,7 @@
 """Cohort: members of one bucket at one epoch, with where their state lives. No JAX here."""
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, Self
 
@@ -29,7 +30,7 @@ class OnHost:
 
     held: Arrays
 
-    @property
+    @functools.cached_property
     def nbytes(self) -> int:
         """Memory in bytes."""
         return sum(array.nbytes for array in self.held.values())

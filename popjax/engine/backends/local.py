@@ -19,12 +19,14 @@ import numpy as np
 from popjax.core.machine import cores
 from popjax.engine.backends.protocol import Context, Epoch, Message, Position, Segment
 from popjax.engine.best_epoch import Training
-from popjax.engine.member import Members, Programs
+from popjax.engine.member import AHEAD, Members, Programs
 from popjax.engine.memory import OutOfMemory, check_fits, ran_out, refused_bytes
 from popjax.engine.on_devices import OnDevices, to_devices
 from popjax.engine.plan import Lanes, members_a_batch, places_of
 from popjax.engine.roster import Roster
 from popjax.store.cohort import Cohort
+
+SPAN = 0.05  # seconds that a call may train several epochs: short for whoever stops it, long beside what a call costs
 
 
 def threads() -> int:
@@ -43,7 +45,8 @@ class Job:
         programs: futures of the executables.
         seed: of the members' keys.
         data: the task's data on the devices.
-        fitting: executables that fit in memory, shared by all jobs, since each check reads files of Linux.
+        pace: of each executable that fits in memory the seconds that an epoch of a member took last, infinite before
+            the first; shared by all jobs.
     """
 
     segment: Segment
@@ -54,7 +57,7 @@ class Job:
     programs: Programs
     seed: int
     data: Any
-    fitting: set[Any]
+    pace: dict[Any, float]
 
     @classmethod
     def of(
@@ -66,16 +69,14 @@ class Job:
         programs: Programs,
         seed: int,
         data: Any,
-        fitting: set[Any],
+        pace: dict[Any, float],
     ) -> Self:
         """A job; `members`: numbers (devices * capacity,) -> arrays; free places repeat the cohort's last number."""
         numbers = segment.cohort.members
         places, counts = places_of(len(numbers), lanes)
         filled = np.full(lanes.devices * lanes.capacity, numbers[-1])
         filled[places] = numbers
-        return cls(
-            segment, lanes, places, counts, members(filled), programs=programs, seed=seed, data=data, fitting=fitting
-        )
+        return cls(segment, lanes, places, counts, members(filled), programs=programs, seed=seed, data=data, pace=pace)
 
 
 class LocalBackend:
@@ -83,7 +84,7 @@ class LocalBackend:
 
     def __init__(self, roster: Roster, context: Context) -> None:
         self.roster, self.context = roster, context
-        self.fitting: set[Any] = set()
+        self.pace: dict[Any, float] = {}
 
     def pieces(self, cohort: Cohort) -> list[Cohort]:
         """Cohorts of at most a batch, as memory allows now; one on the devices with the current lanes stays whole."""
@@ -116,7 +117,7 @@ class LocalBackend:
             programs=programs[key],
             seed=roster.config.seed,
             data=roster.data,
-            fitting=self.fitting,
+            pace=self.pace,
         )
 
 
@@ -189,24 +190,26 @@ def train(job: Job, context: Context, say: Callable[[list[Message]], None], stop
         if stopping():
             return
         advance = job.programs.epoch.result()
-        if advance not in job.fitting:
+        if advance not in job.pace:
             check_fits(advance, job.data)
-            job.fitting.add(advance)
+            job.pace[advance] = np.inf
         if stopping():
             return
         with context.training:
             progress.begin()
         answered = 0
         while progress.epoch < segment.until and not stopping():
-            begun = time.monotonic()
+            begun, first, members = time.monotonic(), progress.epoch, len(segment.cohort.members)
+            epochs = ahead(segment.until - first, job.pace[advance] * members)
             with context.training:
-                trained, *report = advance(progress.training, job.members, job.data, job.counts)
+                trained, *report = advance(progress.training, job.members, job.data, job.counts, np.int32(epochs))
                 metrics, better = jax.device_get(report)
-            values = {name: metric[job.places] for name, metric in metrics.items()}
+            values = {name: metric[:, :epochs][job.places] for name, metric in metrics.items()}
             improved = None if better is None else better[job.places]
-            progress.reach(trained)  # only now: an error of the epoch is raised with its metrics
-            long = time.monotonic() - begun >= request.every
-            told = [Epoch(segment, progress.epoch - 1, values, improved, long)]
+            progress.reach(trained, first + epochs)  # only now: an error of the epochs is raised with their metrics
+            seconds = (time.monotonic() - begun) / epochs
+            job.pace[advance], long = seconds / members, seconds >= request.every
+            told = epochs_of(segment, first, epochs, values, improved, long)
             if progress.epoch == segment.until:
                 break
             if answered < request.number and (long or time.monotonic() >= request.due):
@@ -216,6 +219,27 @@ def train(job: Job, context: Context, say: Callable[[list[Message]], None], stop
             told = []
     finally:
         say([*told, Position(segment, progress.stopped(segment.until))])
+
+
+def ahead(left: int, seconds: float) -> int:
+    """How many of the epochs that are left to train in one call, of so many seconds each: what fits into SPAN."""
+    return max(1, min(left, AHEAD, int(SPAN / seconds) if seconds > SPAN / AHEAD else AHEAD))
+
+
+def epochs_of(
+    segment: Segment, first: int, epochs: int, metrics: dict[str, np.ndarray], improved: np.ndarray | None, long: bool
+) -> list[Message]:
+    """A message for each epoch of a call, from arrays (members, AHEAD)."""
+    return [
+        Epoch(
+            segment,
+            first + number,
+            {name: values[:, number] for name, values in metrics.items()},
+            None if improved is None else improved[:, number],
+            long,
+        )
+        for number in range(epochs)
+    ]
 
 
 class Batch:
@@ -248,10 +272,9 @@ class Batch:
         else:
             self.training = job.programs.init.result()(np.uint32(job.seed), job.members, job.data, job.counts)
 
-    def reach(self, trained: Training) -> None:
-        """Take the state after one more epoch."""
-        self.training = trained
-        self.epoch += 1
+    def reach(self, trained: Training, epoch: int) -> None:
+        """Take the state at an epoch."""
+        self.training, self.epoch = trained, epoch
 
     def cohort(self) -> Cohort:
         """The members at their current epoch, with their state on the devices."""

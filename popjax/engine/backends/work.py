@@ -114,7 +114,7 @@ class Prepared(NamedTuple):
     programs: Programs
     data: Any
     context: Context
-    fitting: set[Any]
+    pace: dict[Any, float]
 
 
 def shipped(task: Task) -> bytes:
@@ -170,7 +170,7 @@ def trained(worker: str, task: Task, unit: Unit) -> Done:
             programs=prepared.programs,
             seed=unit.seed,
             data=prepared.data,
-            fitting=prepared.fitting,
+            pace=prepared.pace,
         )
         said: list[Message] = []
         train(job, prepared.context, said.extend, lambda: False)
@@ -201,7 +201,7 @@ def prepared_anew(task: Task, unit: Unit) -> Prepared:
         lanes.devices,
         unit.tuning,
     )
-    return Prepared(programs, data, context, set())
+    return Prepared(programs, data, context, {})
 
 
 class Cache:
