@@ -1,4 +1,4 @@
-"""Convolutions: what plain ones compute, as fast products of matrices; and the built-in CNN, dynamic in shape."""
+"""Convolutions: what plain ones compute, as fast products of matrices."""
 
 import functools
 import json
@@ -9,7 +9,6 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 import strided_cnn
 from conftest import soaked
@@ -22,8 +21,6 @@ from test_compilations import compilations, epochs_compiled
 
 import popjax as pj
 from popjax.core.trees import abstract
-from popjax.data.dataset import built_in, images
-from popjax.engine.member import SEED
 from popjax.engine.tracer import Tracer
 from popjax.models.layers import Dropout
 from popjax.rewriting import blocks
@@ -548,25 +545,6 @@ def test_a_cnn_does_not_depend_on_its_company_and_compiles_once(nothing_compiled
         np.testing.assert_array_equal(curve[4], alone[name])
 
 
-def test_the_cnn_is_trained_by_one_copy_of_the_network_for_all_batch_sizes():
-    """Each copy takes seconds to compile; of rows of numbers, where a product is small, each size has its own."""
-    rng = np.random.default_rng(0)
-    products = {}
-    for name, rows in (("images", rng.normal(size=(200, 6, 6, 1))), ("numbers", rng.normal(size=(200, 4)))):
-        task = pj.supervised((rows, np.arange(200) % 3), model="cnn" if name == "images" else "mlp")
-        for batch_size in (pj.choice(16, 32, 64), 16):
-            space = pj.Space(learning_rate=0.1, batch_size=batch_size)
-            member = Tracer(task, space, space.sample(1), 2, branching=True).member(0, set())
-            training = member.trace(abstract(task.data)).training
-            traced = member.epoch.trace(training, member.example, abstract(task.data))
-            products[name, batch_size == 16] = str(traced.jaxpr).count("dot_general")
-    assert products["images", False] == products["images", True]
-    assert products["numbers", False] > 2 * products["numbers", True]
-    space = pj.Space(learning_rate=0.1, batch_size=pj.choice(16, 32, 64))
-    images = pj.supervised((rng.normal(size=(200, 6, 6, 1)), np.arange(200) % 3), model="cnn")
-    assert "batch_size" in pj.Session(images, space.sample(2), space=space).trainer.roster.settable
-
-
 @pytest.mark.soak
 def test_a_cnn_on_four_devices_is_a_cnn_on_one():
     told = {}
@@ -577,119 +555,3 @@ def test_a_cnn_on_four_devices_is_a_cnn_on_one():
         count, told[devices] = json.loads(done.stdout)
         assert count == devices
     assert told[1] == told[4]
-
-
-def oracle(params, key, data, hparams, classes):
-    """One CNN of exact shape in a plain loop of jax's own convolutions and torch's Nesterov-free momentum."""
-    (x, y), (vx, vy) = data
-
-    def forward(params, x):
-        *layers, (w, b) = params
-        for i, (kernel, bias) in enumerate(layers):
-            x = lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-            x = jnp.tanh(x + bias[None, None, None])
-            x = nnx.max_pool(x, (2, 2), (2, 2)) if i == 0 else x
-        return x.mean((1, 2)) @ w + b[None]
-
-    def loss(params, x, y):
-        return optax.softmax_cross_entropy(forward(params, x), jax.nn.one_hot(y, classes)).mean()
-
-    gradient, evaluate = jax.jit(jax.grad(loss)), jax.jit(loss)
-    velocity = jax.tree.map(jnp.zeros_like, params)
-    size, curve = hparams["batch_size"], []
-    for epoch in range(EPOCHS):
-        order = jax.random.permutation(jax.random.split(jax.random.fold_in(key, epoch))[0], len(x))
-        rate = hparams["learning_rate"] / (1 + hparams["decay"] * epoch)
-        for step in range(len(x) // size):
-            batch = order[step * size : (step + 1) * size]
-            g = gradient(params, x[batch], y[batch])
-            velocity = jax.tree.map(lambda v, g: hparams["momentum"] * v + g, velocity, g)
-            params = jax.tree.map(lambda p, v, rate=rate: p - rate * v, params, velocity)
-        curve.append(float(evaluate(params, vx, vy)))
-    return curve
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("lanes", soaked([1, 4]))
-def test_a_mixed_population_of_cnns_equals_a_loop(x64, lanes):
-    """Channels, depth and batch size differ within one program; each member is the CNN of its exact shape."""
-    rng = np.random.default_rng(3)
-    y = np.arange(90) % 3
-    x = rng.normal(size=(90, 6, 5, 2)) + y[:, None, None, None] * rng.normal(size=(1, 6, 5, 2))
-    task = pj.supervised((x, y), model="cnn")
-    space = pj.Space(
-        learning_rate=pj.log_uniform(1e-2, 0.3),
-        momentum=pj.uniform(0.5, 0.9),
-        decay=pj.uniform(0, 0.2),
-        hidden=pj.integers(2, 5),
-        depth=pj.integers(1, 3),
-        batch_size=pj.choice(8, 16),
-        activation="tanh",
-    )
-    results = pj.search(task, space, trials=8, epochs=EPOCHS, backend=pj.Local(lanes=lanes))
-    assert results.summary["buckets"] == 1
-    assert {2, 3, 4, 5} & set(results.points["hidden"]) > {3}
-    folds, rows = task.data.folds, task.data.rows
-    data = [(rows.x[part[0]], rows.y[part[0]]) for part in (folds.train, folds.validation)]
-    checker = Tracer(task, space, results.points, EPOCHS)
-    static = checker.static_names(set())
-    for trial in range(8):
-        hparams = results.hparams(trial)
-        member = checker.member(trial, static)
-        example = jax.tree.map(lambda aval: jnp.zeros(aval.shape, aval.dtype), member.example)
-        values = {name: jnp.asarray(hparams[name], member.dtype(name)) for name in member.dynamic}
-        example = example._replace(trial=jnp.int32(trial), values=values)
-        state = member.init(jnp.asarray(0, SEED.dtype), example, jax.tree.map(jnp.asarray, task.data)).state
-        width, depth, params = hparams["hidden"], hparams["depth"], []
-        for i in range(depth):
-            layer = state.params["convolutions"][i]
-            room, inputs = (2, 2) if i == 0 else (5, width)
-            kernel = layer["kernel"].reshape(3, 3, room, 5)
-            assert not np.asarray(kernel[:, :, inputs:]).any()
-            assert not np.asarray(kernel[..., width:]).any()
-            params.append((kernel[:, :, :inputs, :width], layer["bias"][:width]))
-        params.append((state.params["out"]["kernel"][:width], state.params["out"]["bias"]))
-        curve = oracle(params, state.key, data, hparams, 3)
-        np.testing.assert_allclose(results.curves["val_loss"][trial], curve, rtol=1e-9)
-
-
-@pytest.mark.soak
-def test_a_padded_cnn_starts_as_the_exact_one(x64):
-    """From one seed the exact shape has the curve of the masked one."""
-    x = np.random.default_rng(0).normal(size=(60, 6, 6))
-    task = pj.supervised((x, np.arange(60) % 3), model="cnn")
-    space = pj.Space(learning_rate=0.1, hidden=pj.integers(2, 5), depth=pj.integers(1, 3))
-    masked = pj.search(task, space, trials=2, epochs=3)
-    for trial in range(2):
-        exact = pj.Session(task, masked.hparams(trial), numbers=[trial])
-        exact.train(3)
-        np.testing.assert_allclose(exact.curves["val_loss"], masked.curves["val_loss"][trial], rtol=1e-9)
-        sizes = sum(leaf.size for leaf in jax.tree.leaves(exact.state.params))
-        assert task.hints.parameters(masked.hparams(trial)) == sizes
-
-
-@pytest.mark.soak
-def test_the_command_trains_a_cnn_on_digits(command, tmp_path):
-    process = command("sweep", "--model", "cnn", "--trials", 6, "--epochs", 6, "--optimizer", "adam", "--out", "run",
-                      "--set", "learning_rate=log_uniform(1e-3,1e-2)", "--set", "batch_size=32")  # fmt: skip
-    assert process.returncode == 0, process.stderr
-    results = pj.Results.load(tmp_path / "run")
-    assert 8 <= results.points["hidden"].min() <= results.points["hidden"].max() <= 32
-    assert results.summary["test_value"] > 0.9
-    digits = built_in("digits")
-    winner = pj.load_best(tmp_path / "run")
-    assert (winner.predict(digits.x) == digits.y).mean() > 0.9
-    assert np.array_equal(winner.predict(images(digits).x), winner.predict(digits.x))
-
-
-def test_tables_are_no_images(command):
-    process = command("sweep", "--model", "cnn", "--dataset", "wine", "--trials", 2)
-    assert process.returncode == 2
-    (line,) = process.stderr.splitlines()
-    assert "wine: rows of shape (13,) are not images; give (height, width)" in line
-
-
-def test_a_line_of_pixels_is_no_image():
-    """Pooling would leave nothing of it."""
-    with pytest.raises(ValueError, match=r"rows of shape \(1, 20\) are not images; .*2 pixels at least"):
-        pj.supervised((np.zeros((30, 1, 20)), np.arange(30) % 2), model="cnn")

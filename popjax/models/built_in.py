@@ -55,7 +55,19 @@ class Model(NamedTuple):
 
 MODELS: Mapping[str, Model] = {
     "mlp": Model(mlp.MLP, None, mlp.SPACE, mlp.parameters, mlp.operations),
-    "cnn": Model(cnn.CNN, "global", cnn.SPACE, cnn.parameters, cnn.operations, {"hidden": cnn.CHANNELS}, images=True),
+    "cnn": Model(
+        cnn.CNN,
+        "global",
+        cnn.SPACE,
+        cnn.parameters,
+        cnn.operations,
+        cnn.UNTUNED,
+        optimizer="adamw",
+        schedule="flat",
+        training=cnn.TRAINING,
+        batch=cnn.batch,
+        images=True,
+    ),
     "tabular": Model(
         tabular.Tabular,
         "robust",

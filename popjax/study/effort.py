@@ -37,6 +37,9 @@ class Effort:
 
 
 PLAIN = Effort(trials=64, epochs=30, folds=5)
+IMAGES = Effort(
+    trials=16, epochs=16, folds=3, scheduler="halving", rule=together(KEPT, "greedy", "val_loss", at="best")
+)
 
 
 def effort_of(task: Supervised, epochs: int | None = None, folds: int | None = None) -> Effort:
@@ -52,6 +55,9 @@ def effort_of(task: Supervised, epochs: int | None = None, folds: int | None = N
     for name, asked in (("epochs", epochs), ("folds", folds)):
         if asked is not None:
             check_count(name, asked)
+    if options.model == "cnn":
+        epochs = IMAGES.epochs if epochs is None else epochs
+        return dataclasses.replace(IMAGES, epochs=epochs, folds=IMAGES.folds if folds is None else folds)
     if options.model != "tabular":
         folds = PLAIN.folds if folds is None else folds
         own = (options.model, options.optimizer) == ("mlp", "adamw")

@@ -10,6 +10,7 @@ from popjax.store.results import Results
 from popjax.supervision import baselines
 from popjax.supervision.agreement import check_predictor
 from popjax.supervision.ensemble import combined, combined_predictor, ensemble, ensemble_score
+from popjax.supervision.mistakes import mistakes
 from popjax.supervision.permuted import measured_by, rises, row_names
 from popjax.supervision.problem import Supervised
 
@@ -18,22 +19,23 @@ def summary_entries(results: Results, page: bool) -> dict[str, Any]:
     """Entries of summary.json, and `together`, the trials of the ensemble; `page`: a page is written, which shows them.
 
     - `ensemble`: the scores of the best trials together (`ensemble_score`).
-    - those of `baselines.worth`, and for a page those of `of_table`, unless the run was cut short.
+    - those of `baselines.worth`, and for a page those of `of_rows`, unless the run was cut short.
     """
     check_predictor(results)
     results = dataclasses.replace(results, ensemble=chosen_together(results))
     predictor = combined_predictor(results)
     found: dict[str, Any] = {"together": results.ensemble, "ensemble": ensemble_score(results, predictor)}
     found |= baselines.worth(results, results.metric, results.summary["test"], predictor, page)
-    return found | (of_table(results) if page and not results.cut_short else {})
+    return found | (of_rows(results) if page and not results.cut_short else {})
 
 
-def of_table(results: Results) -> dict[str, Any]:
-    """Entries about a table of the user's own; none without a winner that was kept.
+def of_rows(results: Results) -> dict[str, Any]:
+    """Entries about a table of the user's own, or about images; none without a winner that was kept.
 
     - `trees`: the test scores of boosted trees (`baselines.trees_scores`).
     - `columns`: what the columns are worth to the winner (`permuted.rises`); `columns_by`: by which metric;
       `row_names`: the one that dominates, and may only name the rows.
+    - `mistakes`: the test images that the winner gets wrong (`mistakes.mistakes`).
     """
     best = results.best
     if best is None or best.trial not in results.states:
@@ -41,8 +43,10 @@ def of_table(results: Results) -> dict[str, Any]:
     task: Supervised = results.task.in_folds(results.members[results.metric].shape[1])
     winner = results.predictor(best.trial)
     trees = baselines.tried("boosted trees", lambda: baselines.trees_scores(task, task.split.test))
+    wrong = baselines.tried("what the winner gets wrong", lambda: mistakes(results))
     columns = baselines.tried("what the columns are worth", lambda: rises(task, winner, results.metric))
     found: dict[str, Any] = {"trees": baselines.on_test(trees)} if trees else {}
+    found |= wrong
     if columns:
         found |= {"columns": columns, "columns_by": measured_by(task, results.metric)}
         found |= {"row_names": name} if (name := row_names(task, columns)) else {}

@@ -18,6 +18,7 @@ from popjax.data.inputs import mapped
 from popjax.models.built_in import MODELS
 from popjax.models.network import Network
 from popjax.space.defaults import DEFAULT_BATCH_SIZE
+from popjax.supervision.augmenting import augmented, check_augmented
 from popjax.supervision.kinds.kind import Kind
 from popjax.supervision.metrics import measured
 from popjax.supervision.optimizers import OPTIMIZERS, learning_rate
@@ -78,6 +79,7 @@ class Fit:
         """The state before the first epoch; raises ValueError for hyperparameters out of range."""
         for name, (low, high) in LIMITS.items():
             hparams.within(name, low, high)
+        check_augmented(hparams, data.rows.x)
         init_key, key = jax.random.split(key)
         network = self.network(hparams, init_key)
         opt_state = self.optimizer_at(hparams, 0).init(network.params)
@@ -166,6 +168,7 @@ class Fit:
         def loss(params: Any, variables: Any, step: jax.Array, rows: jax.Array) -> tuple[jax.Array, Any]:
             keys = jax.vmap(jax.random.fold_in, (None, 0))(dropout_key, step * micro + jnp.arange(micro))
             x, y = self.taken(data.rows, rows, fold)
+            x = augmented(hparams, keys, x)
             outputs, variables = network.apply(params, variables, x, keys)
             return self.weighted(hparams, outputs, y, data, rows).sum() / batch, variables
 

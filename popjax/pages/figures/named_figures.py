@@ -1,6 +1,18 @@
 """The figures of the report in their order. No JAX here."""
 
-from popjax.pages.figures import curves, data, descent, expected, front, mattered, panels, parallel, trials, zoom
+from popjax.pages.figures import (
+    curves,
+    data,
+    descent,
+    expected,
+    front,
+    mattered,
+    mistakes,
+    panels,
+    parallel,
+    trials,
+    zoom,
+)
 from popjax.pages.figures.figure import Figure
 
 FIGURES: dict[str, Figure] = {
@@ -14,4 +26,5 @@ FIGURES: dict[str, Figure] = {
     "mattered": mattered.FIGURE,
     "zoom": zoom.FIGURE,
     "data": data.FIGURE,
+    "mistakes": mistakes.FIGURE,
 }
