@@ -32,6 +32,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "real"))
 
 from fit import METHODS, OF_CLASSES, VARIANTS  # noqa: E402
+from measured import commit, kept, machine  # noqa: E402
 from tables import DEVELOPMENT, FINAL, TABLES, splits_of  # noqa: E402
 
 KEPT = HERE / "results" / "real_tables.jsonl"
@@ -39,26 +40,6 @@ TABPACK = "TabPack"
 SLOW = ("RealMLP-TD", "RealMLP-TD, log loss", "TabM-D", TABPACK)
 ALL = [*METHODS, TABPACK]
 OURS = "popjax"
-
-
-def commit() -> str:
-    """The last commit that changed `popjax/`, with a plus sign if files differ from it."""
-    git = lambda *words: subprocess.run(["git", *words], cwd=HERE, check=True, capture_output=True, text=True).stdout
-    return git("log", "-1", "--abbrev=10", "--format=%h", "--", "../popjax").strip() + (
-        "+" if git("status", "--porcelain", "--", "../popjax") else ""
-    )
-
-
-def machine() -> str:
-    """The processor and the number of cores."""
-    from popjax.core.machine import cores, cpu_kind
-
-    return f"{cpu_kind()}, {cores()} cores"
-
-
-def kept(path: Path) -> list[dict[str, Any]]:
-    """The fits measured so far."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def fitted(table: str, split: int, method: str, options: str, threads: int, tabpack: Path | None) -> dict[str, float]:

