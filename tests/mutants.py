@@ -1714,11 +1714,10 @@ MUTANTS = [
     Mutant(
         "validation images are moved",
         "supervision/fit",
-        "Fit.taken",
-        "return self.transformed(Rows(jax.tree.map(lambda x: x[places], rows.x), rows.y[numbers]), fold)",
-        "known = jax.vmap(jax.random.key)(numbers)\n"
-        "x = augmented(HParams({'augment_shift': 0.2}), known, rows.x[places])\n"
-        "return self.transformed(Rows(x, rows.y[numbers]), fold)",
+        "Fit.epoch",
+        "rows = self.taken(data.rows, fold.validation, fold)",
+        "rows = self.taken(data.rows, fold.validation, fold)\n"
+        "rows = rows._replace(x=augmented(hparams, jax.random.split(shuffle_key, len(rows.y)), rows.x))",
         "test_images.py -k only_training",
     ),
     Mutant(
@@ -1757,7 +1756,7 @@ MUTANTS = [
         "the same folds of any table",
         "study/effort",
         "Levels.affordable",
-        "epoch * FULL * math.prod(one)",
+        "epoch * self.share * math.prod(one)",
         "math.prod(one)",
         "test_tabular.py -k effort_follows",
     ),

@@ -18,9 +18,13 @@ from popjax.space.defaults import hparam
 from popjax.space.scales import Scale, log_uniform, uniform
 from popjax.task import HParams, NeedsStatic
 
-UNTUNED: Mapping[str, Any] = {"hidden": 16, "depth": 1, "norm": "batch"}
+UNTUNED: Mapping[str, Any] = {"hidden": 16, "depth": 2, "norm": "batch"}
 TRAINING: Mapping[str, Scale] = {"learning_rate": log_uniform(1e-3, 1e-2), "weight_decay": log_uniform(1e-3, 1)}
-SPACE: Mapping[str, Scale] = {"dropout": uniform(0, 0.5), "augment_shift": uniform(0, 0.15)}
+SPACE: Mapping[str, Scale] = {
+    "dropout": uniform(0, 0.5),
+    "augment_shift": uniform(0, 0.15),
+    "augment_turn": uniform(0, 15),
+}
 BATCHES = ((2000, 32),)  # rows below which a batch has so many; then LARGEST
 LARGEST = 64
 SMALLEST, STAGES = 4, 4  # pixels of a side after the last stage, where there are as many; the most stages

@@ -15,9 +15,7 @@ from popjax.supervision.problem import Supervised
 from popjax.supervision.problem_options import ProblemOptions
 from popjax.supervision.spaces import default_space, table_space
 
-FULL = 10 / 32  # trials to the last epoch that cost as much as one with the scheduler
 KEPT, PATIENCE = 25, 16
-RUNGS = 8  # the first rung is the last epoch over RUNGS
 NARROW, WIDE, FEW = 64, 128, 1500  # width of the layers: NARROW below FEW rows
 TOGETHER = together()
 
@@ -36,22 +34,31 @@ class Effort:
 
 @dataclasses.dataclass(frozen=True)
 class Levels:
-    """The efforts of a model, from the largest down: trials, epochs and folds, and the operations of a search."""
+    """The efforts of a model.
+
+    Attributes:
+        trials, epochs, folds: from the most down.
+        operations: of a search, at most.
+        rungs: the first rung of halving is the last epoch over so many.
+        share: of the epochs of all trials, that halving trains.
+    """
 
     trials: tuple[int, ...]
     epochs: tuple[int, ...]
     folds: tuple[int, ...]
     operations: float
+    rungs: int
+    share: float
 
     def affordable(self, epoch: float) -> tuple[int, int, int]:
         """Trials, epochs and folds for a member whose epoch takes so many operations."""
         levels = list(itertools.product(self.trials, self.epochs, self.folds))
-        return next((one for one in levels if epoch * FULL * math.prod(one) <= self.operations), levels[-1])
+        return next((one for one in levels if epoch * self.share * math.prod(one) <= self.operations), levels[-1])
 
 
 PLAIN = Effort(trials=64, epochs=30, folds=5)
-TABLES = Levels((32, 16, 8), (32, 16), (5, 3, 2), operations=3.3e12)  # about 45 s on two cores
-IMAGES = Levels((16, 8), (16, 8), (3, 2), operations=6e13)  # about ten minutes on two cores
+TABLES = Levels((32, 16, 8), (32, 16), (5, 3, 2), operations=3.3e12, rungs=8, share=10 / 32)  # 45 s on two cores
+IMAGES = Levels((8,), (32, 16), (3, 2), operations=6e13, rungs=4, share=1 / 2)  # ten minutes on two cores
 
 
 def effort_of(task: Supervised, epochs: int | None = None, folds: int | None = None) -> Effort:
@@ -76,9 +83,10 @@ def effort_of(task: Supervised, epochs: int | None = None, folds: int | None = N
     width = NARROW if rows < FEW else WIDE
     images = options.model == "cnn"
     sizes = {"batch_size": 1} | ({} if images else {"hidden": width})
-    trials, *usual = (IMAGES if images else TABLES).affordable(float(task.fit.flops(sizes)))
+    levels = IMAGES if images else TABLES
+    trials, *usual = levels.affordable(float(task.fit.flops(sizes)))
     epochs, folds = (one if asked is None else asked for one, asked in zip(usual, (epochs, folds), strict=True))
-    scheduler = f"halving(2, {max(1, epochs // RUNGS)})"
+    scheduler = f"halving(2, {max(1, epochs // levels.rungs)})"
     rule = together(KEPT, "greedy", "val_loss", at="best", patience=PATIENCE)
     weight = task.data.weight
     if weight is not None and np.ptp(weight) > 0:
