@@ -70,10 +70,10 @@ class Experiment(RowsOptions):
     """the model: mlp, tabular for tables, or cnn for images"""
     optimizer: Text = None
     """sgd, nesterov, adam, adamw or rmsprop; a sweep also takes several: 'choice(sgd,adam)' (default: sgd, of tabular
-    adamw)"""
+    and cnn adamw)"""
     schedule: Text = None
     """the schedule of the learning rate: inverse, exponential, cosine or flat (default: inverse, of tabular
-    flat)"""
+    and cnn flat)"""
     transform: Text = None
     """the transform of the features: standardize, global, robust, quantile or none (default: of images global, of
     tabular robust, else standardize)"""

@@ -298,15 +298,15 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
     Args:
         space: space of the search. If None, one that the rows and the model decide; for a custom model or optimizer
             `popjax.default_space` for the rows.
-        trials, epochs, folds: their numbers; if None, the rows and columns decide. A trial ranks by the mean of its
-            folds, and predicts by the mean of its models.
-        scheduler: as in `popjax.search`; "auto" halves the trials of the tabular model, and trains all of others.
+        trials, epochs, folds: their numbers; if None, the rows and columns, or pixels, decide. A trial ranks by the
+            mean of its folds, and predicts by the mean of its models.
+        scheduler: as in `popjax.search`; "auto" halves the trials of "tabular" and "cnn", and trains all of others.
         sampler, minutes: as in `popjax.search`.
         model, optimizer, schedule, missing, shuffle, class_weight: as in `popjax.supervised`.
         input_transform: its `transform`; scikit-learn takes an object with an attribute `transform` for a transformer.
         rank: a metric ("loss", "accuracy", "balanced_accuracy", "f1", "auc", "mcc"...) by which the best trials are
             found that predict together; or a rule, such as `popjax.best("auc")` for the best one alone. If None, the
-            loss for the tabular model, else the accuracy, of a regression the squared error.
+            loss for "tabular" and "cnn", else the accuracy, of a regression the squared error.
         validation: with folds=1, the share or the numbers of the rows that rank the trials.
         random_state: seed of the split, the points and the models; the same seed and rows give the same bits.
         verbose: True to show a progress bar.

@@ -1,7 +1,7 @@
 """Augmentation: each training image is moved, turned, cropped, mirrored and made noisy anew in each epoch.
 
 Each is a hyperparameter, dynamic or static; one that a space does not name costs nothing. A member draws by keys of its
-own, one an image, so what it sees does not depend on its company.
+own, one an image, so what it sees does not depend on its company. Targets stay as they are, an autoencoder's too.
 """
 
 from collections.abc import Mapping

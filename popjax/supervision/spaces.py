@@ -51,8 +51,8 @@ def default_space(
         schedule: of the learning rate, or several; an exponential decay is searched near 1, and those that end in a
             cosine have none. If None, the model's.
         rows: number of training rows; larger batch sizes are left out, and a model may have one for so many.
-        model: the name of a built-in model, which adds its hyperparameters: "mlp"; "cnn", with channels as hidden
-            units; or "tabular", with ranges of its own for the rate, the decay and b2 of its optimizer.
+        model: the name of a built-in model, which adds its hyperparameters: "mlp"; "cnn" or "tabular", with ranges of
+            their own for the rate and the decay of their optimizer.
 
     Raises:
         ValueError: for a priority that is not 1, 2 or 3, and an unknown model.

@@ -63,7 +63,8 @@ def supervised(
             classes), (rows, 1) or (rows,) for a regression, (rows, outputs) for several labels or values, and (rows,
             ...) for a `loss` of the kind "own".
         optimizer: "sgd", "nesterov", "adam", "adamw", "rmsprop", or `optimizer(hparams)` that returns an optax
-            transform; `hparams["learning_rate"]` is the scheduled rate. If None, "adamw" for "tabular", else "sgd".
+            transform; `hparams["learning_rate"]` is the scheduled rate. If None, "adamw" for "tabular" and
+            "cnn", else "sgd".
         loss: `loss(outputs, targets)`, one value a row (rows,), without hyperparameters, since it compares trials; if
             None, cross-entropy for classes and labels, and the squared error of standardized values.
         target: the column to predict, in a DataFrame or a file; a list of columns for several labels or values.
@@ -73,8 +74,8 @@ def supervised(
         seed: of the split, which is stratified by class, and of the transform.
         schedule: "inverse", "exponential", "cosine", or "flat", which falls as a cosine in the second half; or
             `schedule(hparams, epoch)`, the factor of the learning rate, where `epoch` counts from 0, and to
-            `hparams["epochs"]`. A hyperparameter `schedule` overrides it. If None, "flat" for "tabular", else
-            "inverse".
+            `hparams["epochs"]`. A hyperparameter `schedule` overrides it. If None, "flat" for "tabular"
+            and "cnn", else "inverse".
         missing: what to do with missing cells: "error", "drop" the rows, or "median" of all rows, of texts the most
             frequent one; "auto": a missing text is a level of its own, a missing number the median of each fold's
             training rows, with an indicator as a further feature. If None, "auto" for "tabular", else "error", unless
