@@ -58,7 +58,7 @@ class Levels:
 
 PLAIN = Effort(trials=64, epochs=30, folds=5)
 TABLES = Levels((32, 16, 8), (32, 16), (5, 3, 2), operations=3.3e12, rungs=8, share=10 / 32)  # 45 s on two cores
-IMAGES = Levels((8,), (32, 16), (3, 2), operations=6e13, rungs=4, share=1 / 2)  # ten minutes on two cores
+IMAGES = Levels((8,), (20, 10), (3, 2), operations=6e13, rungs=10, share=0.275)  # ten minutes on two cores
 
 
 def effort_of(task: Supervised, epochs: int | None = None, folds: int | None = None) -> Effort:
