@@ -2,6 +2,7 @@
 
 import base64
 import json
+import signal
 import struct
 import zlib
 
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import stopping
 from conftest import soaked
 from flax import nnx
 from jax import lax
@@ -377,6 +379,31 @@ def pixels_of(content):
     lines = np.frombuffer(zlib.decompress(parts[b"IDAT"]), np.uint8).reshape(height, 1 + 3 * width)
     assert not lines[:, 0].any()
     return lines[:, 1:].reshape(height, width, 3)
+
+
+SWEEP = (
+    stopping.DIES
+    + """
+from popjax.commands.sweep import main
+sys.exit(main(sys.argv[1:]))
+"""
+)
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize("kills", [(3,), (9, 4)], ids=str)
+def test_a_killed_search_of_moved_images_ends_as_one_never_killed(python, command, tmp_path, kills):
+    """Batch statistics and what each epoch drew are where they were."""
+    asked = ("--model", "cnn", "--trials", "4", "--epochs", "6", "--scheduler", "halving", "--at", "best",
+             "--set", "hidden=4", "--set", "augment_noise=uniform(0,0.2)", "--set", "augment_crop=0.1")  # fmt: skip
+    whole = command("sweep", *asked, "--out", "whole")
+    assert whole.returncode == 0, whole.stderr
+    for number, kill_at in enumerate(kills):
+        died = python(SWEEP, *asked, "--out", "run", *(["--resume"] if number else []), kill_at)
+        assert died.returncode == -signal.SIGKILL, died.stderr
+    assert command("resume", "run").returncode == 0
+    for name in ("trials.parquet", "curves.parquet", "best/arrays.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
 @pytest.mark.soak
