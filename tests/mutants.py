@@ -1730,7 +1730,7 @@ MUTANTS = [
     ),
     Mutant(
         "padded channels count in a group",
-        "models/cnn",
+        "models/norms",
         "GroupNorm.__call__",
         "(self.group[:, None] == self.group[None]).astype(float) * self.used[:, None]",
         "(self.group[:, None] == self.group[None]).astype(float)",
@@ -1738,7 +1738,7 @@ MUTANTS = [
     ),
     Mutant(
         "a batch is judged by its own statistics",
-        "models/cnn",
+        "models/norms",
         "BatchNorm.__init__",
         "self.use_running_average = False",
         "self.use_running = False",

@@ -1,12 +1,10 @@
 """The built-in convolutional network: stages of convolutions and a pool, of dynamic channels and depth."""
 
-import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import lax
@@ -14,6 +12,7 @@ from jax import lax
 from popjax.core.text import lookup
 from popjax.models.dense import ACTIVATIONS, GAINS, Dense, Shape, depth_of, drawn, in_layers, unit_mask, width_of
 from popjax.models.layers import Dropout
+from popjax.models.norms import NORMS, of_channels
 from popjax.space.defaults import hparam
 from popjax.space.scales import Scale, log_uniform, uniform
 from popjax.task import HParams, NeedsStatic
@@ -29,8 +28,6 @@ BATCHES = ((2000, 32),)  # rows below which a batch has so many; then LARGEST
 LARGEST = 64
 SMALLEST, STAGES = 4, 4  # pixels of a side after the last stage, where there are as many; the most stages
 GROWTH = 4  # the channels double from stage to stage, to at most so many times those of the first
-GROUP = 8  # channels that are normalized together
-RUNNING, LEAST = 0.1, 1e-5  # the share of the last batch in running moments; added to a variance
 TAPS = 9  # of a 3 x 3 kernel
 PATCHED = 40  # the time to copy one number into a patch, in operations
 TILED = 3  # operations of two channels, of 18 by patches, as timed of 8 to 32 channels
@@ -53,113 +50,56 @@ class CNN(nnx.Module):
     def __init__(self, shape: tuple[int, ...], outputs: int, hparams: HParams, rngs: nnx.Rngs) -> None:
         hparams = hparams.replace(**{name: value for name, value in UNTUNED.items() if name not in hparams})
         depth, width = depth_of(hparams), width_of(hparams, "hidden", UNTUNED["hidden"])
-        stages = hparams.size("stages", usual_stages(shape))
-        if stages.low < stages.high:
-            raise NeedsStatic("stages", "the images' size depends on it")
-        self.depth, self.certain, self.stages = hparams["depth"], depth.low, checked_stages(shape, stages.low)
-        name, norm = hparam(hparams, "activation"), lookup(NORMS, "norm", hparams["norm"])
-        self.activation = lookup(ACTIVATIONS, "activation", name)
         if hparams["norm"] == "batch" and depth.low < depth.high:
             raise NeedsStatic("depth", "a convolution that some members skip has no batch statistics")
-        gain = GAINS.get(name, 2.0)
-        growing = [growth(stage) for stage in range(self.stages)]
-        capacities, active = [[factor * size for factor in growing] for size in (width.high, hparams["hidden"])]
-        layers = [(stage, i) for i in range(depth.high) for stage in range(self.stages)]  # in the order of their keys
-        into = lambda sizes, stage, i: sizes[stage] if i else [shape[-1], *sizes][stage]
-        shapes = [Shape(into(capacities, *at), capacities[at[0]], TAPS) for at in layers]
-        last = Shape(capacities[-1], outputs, math.prod(pooled(shape, self.stages)))
-        weights = drawn(rngs.params(), [last, *shapes])
-        gains = [gain if i < depth.low else gain * (self.depth > i) for _, i in layers]
-        self.further = range(1, depth.high)
-        self.convolutions = nnx.List(
-            Dense(weights[1 + at], shapes[at], (into(active, stage, i), active[stage]), gains[at])
-            for at, (stage, i) in enumerate(layers)
-        )
-        self.norms = nnx.List(norm(capacities[stage], active[stage], rngs) for stage, _ in layers)
-        self.masks = nnx.List(unit_mask(*sizes) for sizes in zip(capacities, active, strict=True))
+        count = stages_of(shape, hparams)
+        self.depth, self.certain, self.further = hparams["depth"], depth.low, range(1, depth.high)
+        sizes = [(factor * width.high, factor * hparams["hidden"]) for factor in map(growth, range(count))]
+        inputs = [(shape[-1], shape[-1]), *sizes]  # of each stage: the channels there is room for, and those in use
+        layers = [(i, stage) for i in range(depth.high) for stage in range(count)]  # in the order of their keys
+        ends = [(sizes[stage] if i else inputs[stage], sizes[stage]) for i, stage in layers]
+        shapes = [Shape(before[0], after[0], TAPS) for before, after in ends]
+        last = Shape(sizes[-1][0], outputs, math.prod(pooled(shape, count)))
+        own, *weights = drawn(rngs.params(), [last, *shapes])
+        used = [1 if i < depth.low else self.depth > i for i, _ in layers]
+        made = [
+            Convolution(weights[at], shapes[at], (before[1], after[1]), used[at], hparams)
+            for at, (before, after) in enumerate(ends)
+        ]
+        self.stages = nnx.List(nnx.List(made[stage::count]) for stage in range(count))
         self.dropout = Dropout(hparam(hparams, "dropout"), rngs=rngs)
-        self.out = Dense(weights[0], last, (active[-1], outputs), 1.0)
+        self.out = Dense(own, last, (sizes[-1][1], outputs), 1.0)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        for stage in range(self.stages):
-            x = self._active(stage, max_pool(self._convolved(stage, x)))
-            x = in_layers(functools.partial(self._further, stage), self.further, self.certain, self.depth, x)
+        for stage in self.stages:
+            x = stage[0](x, pool=True)
+            added = lambda i, x, stage=stage: x + stage[i](x)
+            x = in_layers(added, self.further, self.certain, self.depth, x)
         return self.out(self.dropout(x.reshape(x.shape[0], -1)))
 
-    def _further(self, stage: int, i: int, x: jax.Array) -> jax.Array:
-        at = i * self.stages + stage
-        return x + self._active(at, self._convolved(at, x))
 
-    def _convolved(self, at: int, x: jax.Array) -> jax.Array:
-        kernel = self.convolutions[at].kernel[...].reshape(3, 3, x.shape[-1], -1)
-        return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+class Convolution(nnx.Module):
+    """A 3 x 3 convolution (rows, height, width, channels), normalized and active; a pool before that if asked for.
 
-    def _active(self, at: int, x: jax.Array) -> jax.Array:
-        x = self.norms[at](x + of_channels(self.convolutions[at].bias[...]))
-        x, mask = self.activation(x), self.masks[at % self.stages]
-        return x if mask is None else x * of_channels(mask)
-
-
-class Same(nnx.Module):
-    """No normalization."""
-
-    def __init__(self, capacity: int, active: Any, rngs: nnx.Rngs) -> None:
-        """See NORMS."""
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return x
-
-
-class BatchNorm(nnx.Module):
-    """Each channel of (rows, height, width, channels) to mean 0 and variance 1 over a batch, and then scaled.
-
-    In evaluation over the running moments of the batches, of which each counts a tenth. A padded channel stays 0.
+    Args:
+        weights, shape, active: see Dense.
+        used: whether the member has this layer, 1 or a traced truth value.
+        hparams: `norm` and `activation`.
     """
 
-    def __init__(self, capacity: int, active: Any, rngs: nnx.Rngs) -> None:
-        self.scale, self.bias = nnx.Param(jnp.ones(capacity)), nnx.Param(jnp.zeros(capacity))
-        self.mean, self.variance = nnx.BatchStat(jnp.zeros(capacity)), nnx.BatchStat(jnp.ones(capacity))
-        self.use_running_average = False
+    def __init__(self, weights: jax.Array, shape: Shape, active: tuple[Any, Any], used: Any, hparams: HParams) -> None:
+        name = hparam(hparams, "activation")
+        self.activation = lookup(ACTIVATIONS, "activation", name)
+        self.dense = Dense(weights, shape, active, GAINS.get(name, 2.0) * used)
+        self.norm = lookup(NORMS, "norm", hparams["norm"])(shape.units, active[1])
+        self.mask = unit_mask(shape.units, active[1])
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        if self.use_running_average:
-            mean, variance = self.mean[...], self.variance[...]
-        else:
-            mean = x.mean((0, 1, 2))
-            variance = jnp.square(x - of_channels(mean)).mean((0, 1, 2))
-            self.mean[...] = (1 - RUNNING) * self.mean[...] + RUNNING * mean
-            self.variance[...] = (1 - RUNNING) * self.variance[...] + RUNNING * variance
-        scale = self.scale[...] * lax.rsqrt(variance + LEAST)
-        return x * of_channels(scale) + of_channels(self.bias[...] - mean * scale)
-
-
-class GroupNorm(nnx.Module):
-    """Groups of GROUP channels of an image to mean 0 and variance 1, and each channel scaled; padded ones count not."""
-
-    def __init__(self, capacity: int, active: Any, rngs: nnx.Rngs) -> None:
-        self.scale, self.bias = nnx.Param(jnp.ones(capacity)), nnx.Param(jnp.zeros(capacity))
-        self.used = (jnp.arange(capacity) < active).astype(float)
-        self.group = np.arange(capacity) // GROUP
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        same = (self.group[:, None] == self.group[None]).astype(float) * self.used[:, None]
-        count = of_images(jnp.maximum(same.sum(0), 1))
-        mean = of_images(x.mean((1, 2)) @ same) / count
-        variance = of_images(jnp.square(x - mean).mean((1, 2)) @ same) / count
-        return (x - mean) * lax.rsqrt(variance + LEAST) * of_channels(self.scale[...]) + of_channels(self.bias[...])
-
-
-def of_channels(values: jax.Array) -> jax.Array:
-    """Values (channels,) beside images (rows, height, width, channels)."""
-    return values[None, None, None]
-
-
-def of_images(values: jax.Array) -> jax.Array:
-    """Values (rows, channels) or (channels,) beside images (rows, height, width, channels)."""
-    return values.reshape(-1, 1, 1, values.shape[-1])
-
-
-NORMS: dict[str, Callable[[int, Any, nnx.Rngs], nnx.Module]] = {"none": Same, "batch": BatchNorm, "group": GroupNorm}
+    def __call__(self, x: jax.Array, pool: bool = False) -> jax.Array:
+        kernel = self.dense.kernel[...].reshape(3, 3, x.shape[-1], -1)
+        x = lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        x = (max_pool(x) if pool else x) + of_channels(self.dense.bias[...])
+        x = self.activation(self.norm(x))
+        return x if self.mask is None else x * of_channels(self.mask)
 
 
 def max_pool(x: jax.Array) -> jax.Array:
@@ -182,12 +122,14 @@ def usual_stages(shape: tuple[int, ...]) -> int:
     return int(min(max(math.log2(min(shape[:2]) / SMALLEST), 1), STAGES))
 
 
-def checked_stages(shape: tuple[int, ...], stages: int) -> int:
-    """The number of stages; raises ValueError if the last one had nothing to pool."""
-    most = max(1, int(math.log2(max(shape[:2]))))
-    if not 1 <= stages <= most:
-        raise ValueError(f"stages={stages}: images of {shape[0]} x {shape[1]} pixels have 1 to {most}")
-    return stages
+def stages_of(shape: tuple[int, ...], hparams: HParams) -> int:
+    """The number of stages; raises NeedsStatic for several, and ValueError if the last one had nothing to pool."""
+    stages, most = hparams.size("stages", usual_stages(shape)), max(1, int(math.log2(max(shape[:2]))))
+    if stages.low < stages.high:
+        raise NeedsStatic("stages", "the images' size depends on it")
+    if not 1 <= stages.low <= most:
+        raise ValueError(f"stages={stages.low}: images of {shape[0]} x {shape[1]} pixels have 1 to {most}")
+    return stages.low
 
 
 def pooled(shape: tuple[int, ...], stages: int) -> tuple[int, int]:
