@@ -17,6 +17,7 @@ from popjax.space.defaults import DEFAULTS
 from popjax.space.scales import Scale
 from popjax.task import HParams
 
+WIDEST = 2**24  # units: their keys alone would fill a machine's memory
 LARGE = 20.0  # from which mish is the identity in float64
 
 
@@ -139,10 +140,12 @@ def depth_of(hparams: HParams) -> Scale:
 
 
 def width_of(hparams: HParams, name: str, default: int) -> Scale:
-    """The scale of a layer's width; raises ValueError if it starts below 1."""
+    """The scale of a layer's width; raises ValueError if it starts below 1, or ends beyond any memory."""
     width = hparams.size(name, default)
     if width.low < 1:
         raise ValueError(f"{name}={width.low}: give at least 1 unit")
+    if width.high > WIDEST:
+        raise ValueError(f"{name}={width.high}: that many units do not fit in memory; choose a smaller one")
     return width
 
 
