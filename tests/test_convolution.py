@@ -491,7 +491,7 @@ def test_no_convolution_and_no_scatter_in_the_population():
     """What is naive in a loop on a CPU is not there: neither conv nor select-and-scatter."""
     x = np.random.default_rng(0).normal(size=(60, 6, 6))
     task = pj.supervised((x, np.arange(60) % 3), model="cnn")
-    space = pj.Space(learning_rate=0.1, hidden=pj.integers(2, 4), depth=pj.integers(1, 3))
+    space = pj.Space(learning_rate=0.1, hidden=pj.integers(2, 4), depth=2)
     program = program_of_an_epoch(task, space)
     assert " convolution(" not in program
     assert " select-and-scatter(" not in program
