@@ -208,6 +208,12 @@ def environment(tmp_path):
     return {"HOME": str(tmp_path / "home"), "UV": "", **warm.CACHE}
 
 
+@pytest.fixture(autouse=True)
+def one_epoch_a_call(monkeypatch):
+    """A run that a test stops on its way is stopped between two epochs, however fast the machine."""
+    monkeypatch.setattr("popjax.engine.backends.local.SPAN", 0.0)
+
+
 @pytest.fixture
 def python(tmp_path, environment):
     """Run code in an empty directory with an empty HOME; gives the finished process."""

@@ -25,7 +25,6 @@ from popjax.commands.retest import train_again
 from popjax.core.trees import abstract, named_leaves, to_host
 from popjax.data.dataset import from_arrays
 from popjax.data.splits import Splitting, split
-from popjax.engine.backends import local
 from popjax.engine.backends.local import Batch as Local
 from popjax.engine.checkpoint import Checkpoint, unfinished
 from popjax.engine.member import lower
@@ -777,7 +776,6 @@ def bits(results):
 def test_from_each_commit_all_kept_states_are_the_same(snapshots, tmp_path, monkeypatch):
     """Also from those in the middle of a segment, in which members have run out of patience."""
     reach = Local.reach
-    monkeypatch.setattr(local, "SPAN", 0.0)
     monkeypatch.setattr(Local, "reach", lambda self, trained, epoch: (reach(self, trained, epoch), time.sleep(0.03)))
     curves = [[1, 2, 3, 4, 5, 6, 7, 8, 9], [2, 1, 3, 4, 5, 6, 7, 8, 9], [9, 8, 7, 6, 5, 4, 3, 2, 1.5]]
     whole = told(curves, patience=3, out=tmp_path / "run")

@@ -9,7 +9,6 @@ import steering_task
 import popjax as pj
 from popjax.core.clock import Clock
 from popjax.engine import checkpoint
-from popjax.engine.backends import local
 from popjax.engine.backends.local import Job, train
 from popjax.engine.backends.protocol import CheckpointRequest, Context, Epoch, Position, Segment
 from popjax.engine.checkpoint import Checkpoint
@@ -137,8 +136,7 @@ def test_commits_that_take_long_come_seldom(saver, say, clock, monkeypatch):
 
 
 @pytest.mark.parametrize("every", [1e9, 0.0], ids=["short epochs", "long epochs"])
-def test_a_part_stands_once_a_commit_when_it_is_due_or_its_epoch_was_long(rows, every, monkeypatch):
-    monkeypatch.setattr(local, "SPAN", 0.0)
+def test_a_part_stands_once_a_commit_when_it_is_due_or_its_epoch_was_long(rows, every):
     space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1))
     config = Config(epochs=EPOCHS, seed=0, rule=pj.Rule("val_loss"), lanes=1)
     roster = Roster(TracedTask(pj.supervised(rows), space, config), space.sample(2, 0))
@@ -251,7 +249,6 @@ def test_a_changed_trial_is_recorded_as_it_stood(tmp_path, monkeypatch, change):
 
     with monkeypatch.context() as patched:
         patched.setattr(checkpoint, "EVERY", 1e9)
-        patched.setattr(local, "SPAN", 0.0)
         patched.setattr(Checkpoint, "save", save)
         search(tmp_path / "run")
     (copy,) = copies

@@ -361,7 +361,6 @@ def test_what_a_commit_copied_to_the_host_goes_back(rows, refuse, monkeypatch, t
     task, trials = pj.supervised(rows), 16 * DEVICES
     whole = pj.search(task, SPACE, trials=trials, epochs=8)
     monkeypatch.setattr("popjax.engine.checkpoint.EVERY", 0.0)  # each epoch is one to commit
-    monkeypatch.setattr("popjax.engine.backends.local.SPAN", 0.0)
     monkeypatch.setattr("popjax.engine.backends.local.threads", lambda: 1)
     log, stopped, epochs = refuse(most=8, after=6), Batch.stopped, []
 

@@ -125,6 +125,24 @@ def test_segments_change_no_bit(task, space, alone, segments):
     assert np.concatenate(losses).tobytes() == alone["val_loss"].tobytes()
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"scheduler": pj.halving()}, {"rank": pj.best("val_loss", at="best", patience=3, keep=3)}],
+    ids=["plain", "halving", "patience"],
+)
+def test_epochs_in_one_call_change_no_bit(task, space, monkeypatch, asked):
+    """As many as are left, or one after another."""
+    results = []
+    for span in (0.0, 1e9):
+        monkeypatch.setattr("popjax.engine.backends.local.SPAN", span)
+        results.append(pj.search(task, space, trials=20, epochs=20, **asked))
+    one, several = results
+    assert one.best == several.best
+    assert_same_bits(one.curves, several.curves)
+    for name, array in one.states[one.best.trial].items():
+        assert array.tobytes() == several.states[one.best.trial][name].tobytes()
+
+
 def test_divergence_is_data(task, space):
     """A member whose metrics stop being finite is marked there, keeps its last record and never wins."""
     points = space.sample(6, 5)

@@ -16,7 +16,6 @@ from conftest import soaked
 
 import popjax as pj
 from popjax.core.storage import Corrupt
-from popjax.engine.backends import local
 from popjax.store.decisions import content_of_line, line_of
 from popjax.store.files import FORMAT, read_json, read_table, write_json
 
@@ -498,9 +497,8 @@ class StopInRound(pj.Callback):
 
 
 @pytest.mark.parametrize("sampler", ["random", "grid"])
-def test_a_later_round_goes_on_with_its_own_points(task, tmp_path, sampler, monkeypatch):
+def test_a_later_round_goes_on_with_its_own_points(task, tmp_path, sampler):
     """Stopped in the second round twice; a grid's rounds may hold fewer points than were asked for."""
-    monkeypatch.setattr(local, "SPAN", 0.0)
     settings = {
         "trials": 75,
         "epochs": 30,
