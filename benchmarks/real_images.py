@@ -36,7 +36,7 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "real"))
 
-from measured import commit, kept, machine  # noqa: E402
+from measured import check_judging, commit, kept, machine  # noqa: E402
 from picture_fit import METHODS  # noqa: E402
 from pictures import DEVELOPMENT, FINAL, SETS, SPLITS  # noqa: E402
 
@@ -137,11 +137,7 @@ def main() -> None:
         given.kept = Path(tempfile.mkdtemp()) / "quick.jsonl"
     names = given.sets or list(FINAL if given.final else DEVELOPMENT)
     if OURS in given.methods and not given.show and set(names) & set(FINAL):
-        if not given.final:
-            parser.error("popjax fits the final sets only with --final, once; leave them out")
-        if commit().endswith("+"):
-            parser.error("there are uncommitted changes in popjax/; commit them first")
-        print(f"judging commit {commit()}")
+        check_judging(parser, given.final, "sets")
     if not given.show:
         measure(names, given.methods, given)
     show([one for one in chosen(kept(given.kept), given.commit or commit()) if one["set"] in names], names)

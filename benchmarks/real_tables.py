@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "real"))
 
 from fit import METHODS, OF_CLASSES, VARIANTS  # noqa: E402
-from measured import commit, kept, machine  # noqa: E402
+from measured import check_judging, commit, kept, machine  # noqa: E402
 from tables import DEVELOPMENT, FINAL, TABLES, splits_of  # noqa: E402
 
 KEPT = HERE / "results" / "real_tables.jsonl"
@@ -221,11 +221,7 @@ def main() -> None:
         parser.error("TabPack needs --tabpack DIR, a clone of its repository")
     ours = any(method.startswith(OURS) for method in methods)
     if ours and not arguments.show and set(tables) & set(FINAL):
-        if not arguments.final:
-            parser.error("popjax fits the final tables only with --final, once; leave them out")
-        if commit().endswith("+"):
-            parser.error("there are uncommitted changes in popjax/; commit them first")
-        print(f"judging commit {commit()}")
+        check_judging(parser, arguments.final, "tables")
     if not arguments.show:
         measure(tables, methods, arguments)
     shown, lines = arguments.commit or commit(), kept(arguments.kept)

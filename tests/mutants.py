@@ -1756,8 +1756,8 @@ MUTANTS = [
         "the same folds of any table",
         "study/effort",
         "Levels.affordable",
-        "epoch * self.share * math.prod(one)",
-        "math.prod(one)",
+        "epoch * self.share * math.prod(level)",
+        "math.prod(level)",
         "test_tabular.py -k effort_follows",
     ),
     Mutant(

@@ -1,5 +1,7 @@
 """`pj.search` that a flag may stop, as it stops that of a command."""
 
+import signal
+
 import popjax as pj
 from popjax.engine.trainer import Timer
 from popjax.executors.backend import backend_of
@@ -34,3 +36,20 @@ def counting(source, target):
 os.replace = counting
 """
 """The beginning of a program that is killed before its n-th rename, n being its last argument; 0: never."""
+
+SWEEP = (
+    DIES
+    + """
+from popjax.commands.sweep import main
+sys.exit(main(sys.argv[1:]))
+"""
+)
+
+
+def killed(python, command, asked, kills):
+    """`popjax sweep` in the directory "run", killed so often, each time before so many renames, and then resumed."""
+    for number, kill_at in enumerate(kills):
+        died = python(SWEEP, *asked, "--out", "run", *(["--resume"] if number else []), kill_at)
+        assert died.returncode == -signal.SIGKILL, died.stderr
+    resumed = command("resume", "run")
+    assert resumed.returncode == 0, resumed.stderr

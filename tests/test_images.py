@@ -2,7 +2,6 @@
 
 import base64
 import json
-import signal
 import struct
 import zlib
 
@@ -382,15 +381,6 @@ def pixels_of(content):
     return lines[:, 1:].reshape(height, width, 3)
 
 
-SWEEP = (
-    stopping.DIES
-    + """
-from popjax.commands.sweep import main
-sys.exit(main(sys.argv[1:]))
-"""
-)
-
-
 @pytest.mark.kill
 @pytest.mark.parametrize("kills", [(3,), (9, 4)], ids=str)
 def test_a_killed_search_of_moved_images_ends_as_one_never_killed(python, command, tmp_path, kills):
@@ -399,10 +389,7 @@ def test_a_killed_search_of_moved_images_ends_as_one_never_killed(python, comman
              "--set", "hidden=4", "--set", "augment_noise=uniform(0,0.2)", "--set", "augment_crop=0.1")  # fmt: skip
     whole = command("sweep", *asked, "--out", "whole")
     assert whole.returncode == 0, whole.stderr
-    for number, kill_at in enumerate(kills):
-        died = python(SWEEP, *asked, "--out", "run", *(["--resume"] if number else []), kill_at)
-        assert died.returncode == -signal.SIGKILL, died.stderr
-    assert command("resume", "run").returncode == 0
+    stopping.killed(python, command, asked, kills)
     for name in ("trials.parquet", "curves.parquet", "best/arrays.safetensors"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 

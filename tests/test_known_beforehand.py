@@ -1,6 +1,5 @@
 """Limits, constraints and beliefs together: stopped, killed, elsewhere, beside schedulers, in estimators."""
 
-import signal
 import threading
 
 import numpy as np
@@ -75,15 +74,6 @@ def test_workers_find_the_same_bits(task, name):
     assert here.curves["val_loss"].tobytes() == there.curves["val_loss"].tobytes()
 
 
-COMMAND = (
-    stopping.DIES
-    + """
-from popjax.commands.sweep import main
-sys.exit(main(sys.argv[1:]))
-"""
-)
-
-
 @pytest.mark.kill
 @pytest.mark.parametrize("kills", [(3,), (9, 4), (16,)], ids=str)
 def test_a_killed_command_ends_as_one_never_killed(python, command, tmp_path, kills):
@@ -104,10 +94,7 @@ def test_a_killed_command_ends_as_one_never_killed(python, command, tmp_path, ki
     )
     whole = command("sweep", *asked, "--out", "whole")
     assert whole.returncode == 0, whole.stderr
-    for number, kill_at in enumerate(kills):
-        died = python(COMMAND, *asked, "--out", "run", *(["--resume"] if number else []), kill_at)
-        assert died.returncode == -signal.SIGKILL, died.stderr
-    assert command("resume", "run").returncode == 0
+    stopping.killed(python, command, asked, kills)
     for name in FILES:
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 

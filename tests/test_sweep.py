@@ -210,6 +210,7 @@ BAD = [
     (["--trials", 10**14], "100000000000000 trials", "lower trials or epochs"),
     (["--epochs", 10**20], "100000000000000000000 epochs", "lower trials or epochs"),
     (["--set", "hidden=100000000000"], "hidden=100000000000", "choose a smaller one"),
+    (["--set", "hidden=1000000000"], "hidden=1000000000", "choose a smaller one"),
     (["--plan", "two"], "'two'", "'auto', 'one', 'widths', 'buckets'"),
     (["--dataset", "irises"], "'irises'", "digits, wine"),
     (["--dataset", "nothing.csv"], "'nothing.csv'", "No such file"),

@@ -1,5 +1,6 @@
 """What `real_tables.py` and `real_images.py` keep of their fits: the lines, the commit and the machine."""
 
+import argparse
 import json
 import subprocess
 from pathlib import Path
@@ -26,3 +27,12 @@ def machine() -> str:
 def kept(path: Path) -> list[dict[str, Any]]:
     """The fits measured so far."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def check_judging(parser: argparse.ArgumentParser, final: bool, what: str) -> None:
+    """Print the commit that is judged on the final `what`; ends the command without --final, or before a commit."""
+    if not final:
+        parser.error(f"popjax fits the final {what} only with --final, once; leave them out")
+    if commit().endswith("+"):
+        parser.error("there are uncommitted changes in popjax/; commit them first")
+    print(f"judging commit {commit()}")

@@ -11,7 +11,7 @@ from jax import lax
 
 from popjax.core.text import lookup
 from popjax.models.dense import ACTIVATIONS, GAINS, Dense, Shape, depth_of, drawn, in_layers, unit_mask, width_of
-from popjax.models.layers import Dropout
+from popjax.models.layers import Dropout, max_pool
 from popjax.models.norms import NORMS, of_channels
 from popjax.space.defaults import hparam
 from popjax.space.scales import Scale, log_uniform, uniform
@@ -102,12 +102,6 @@ class Convolution(nnx.Module):
         return x if self.mask is None else x * of_channels(self.mask)
 
 
-def max_pool(x: jax.Array) -> jax.Array:
-    """2 x 2 max-pooling; along an axis of one pixel none."""
-    window = tuple(min(2, size) for size in x.shape[1:3])
-    return nnx.max_pool(x, window, window)
-
-
 def growth(stage: int) -> int:
     """The channels of a stage, as a multiple of those of the first."""
     return min(2**stage, GROWTH)
@@ -124,7 +118,7 @@ def usual_stages(shape: tuple[int, ...]) -> int:
 
 def stages_of(shape: tuple[int, ...], hparams: HParams) -> int:
     """The number of stages; raises NeedsStatic for several, and ValueError if the last one had nothing to pool."""
-    stages, most = hparams.size("stages", usual_stages(shape)), max(1, int(math.log2(max(shape[:2]))))
+    stages, most = hparams.size("stages", usual_stages(shape)), int(math.log2(min(shape[:2])))
     if stages.low < stages.high:
         raise NeedsStatic("stages", "the images' size depends on it")
     if not 1 <= stages.low <= most:
@@ -134,7 +128,7 @@ def stages_of(shape: tuple[int, ...], hparams: HParams) -> int:
 
 def pooled(shape: tuple[int, ...], stages: int) -> tuple[int, int]:
     """Height and width after so many stages."""
-    height, width = (max(1, size >> stages) for size in shape[:2])
+    height, width = (size >> stages for size in shape[:2])
     return height, width
 
 

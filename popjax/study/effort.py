@@ -53,7 +53,7 @@ class Levels:
     def affordable(self, epoch: float) -> tuple[int, int, int]:
         """Trials, epochs and folds for a member whose epoch takes so many operations."""
         levels = list(itertools.product(self.trials, self.epochs, self.folds))
-        return next((one for one in levels if epoch * self.share * math.prod(one) <= self.operations), levels[-1])
+        return next((level for level in levels if epoch * self.share * math.prod(level) <= self.operations), levels[-1])
 
 
 PLAIN = Effort(trials=64, epochs=30, folds=5)

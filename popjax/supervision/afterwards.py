@@ -43,7 +43,7 @@ def of_rows(results: Results) -> dict[str, Any]:
     task: Supervised = results.task.in_folds(results.members[results.metric].shape[1])
     winner = results.predictor(best.trial)
     trees = baselines.tried("boosted trees", lambda: baselines.trees_scores(task, task.split.test))
-    wrong = baselines.tried("what the winner gets wrong", lambda: mistakes(results))
+    wrong = baselines.tried("what the winner gets wrong", lambda: mistakes(task, winner))
     columns = baselines.tried("what the columns are worth", lambda: rises(task, winner, results.metric))
     found: dict[str, Any] = {"trees": baselines.on_test(trees)} if trees else {}
     found |= wrong

@@ -223,7 +223,7 @@ def train(job: Job, context: Context, say: Callable[[list[Message]], None], stop
 
 def ahead(left: int, seconds: float) -> int:
     """How many of the epochs that are left to train in one call, of so many seconds each: what fits into SPAN."""
-    return max(1, min(left, AHEAD, int(SPAN / seconds) if seconds > SPAN / AHEAD else AHEAD))
+    return max(1, min(left, AHEAD, int(SPAN / max(seconds, 1e-9))))
 
 
 def epochs_of(

@@ -18,7 +18,7 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
     """HTML section of the images in summary.json's `mistakes`; empty without any."""
     known = results.summary.get("mistakes")
     known = known if isinstance(known, dict) else {}
-    images = [one for one in known.get("images", ()) if readable(one)]
+    images = [image for image in known.get("images", ()) if readable(image)]
     if not images:
         return ""
     count = known.get("count", len(images))
@@ -27,21 +27,21 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
         f"The test images that the winner gets wrong, {count} in all; those it is surest of come first{first}. "
         "Under each, what it is, and what the winner says with which chance."
     )
-    body = "".join(figure(one) for one in images)
+    body = "".join(map(figure, images))
     return section("What the winner gets wrong", caption, f'<div class="mistakes">{body}</div>')
 
 
-def readable(one: Any) -> bool:
+def readable(image: Any) -> bool:
     """True for an entry as `popjax.supervision.mistakes` writes it."""
-    texts = isinstance(one, Mapping) and all(isinstance(one.get(name), str) for name in ("png", "is", "says"))
-    return texts and isinstance(one.get("sure"), float | int) and BASE64.fullmatch(one["png"]) is not None
+    texts = isinstance(image, Mapping) and all(isinstance(image.get(name), str) for name in ("png", "is", "says"))
+    return texts and isinstance(image.get("sure"), float | int) and BASE64.fullmatch(image["png"]) is not None
 
 
-def figure(one: Mapping[str, Any]) -> str:
+def figure(image: Mapping[str, Any]) -> str:
     """HTML of one image and what is said of it."""
-    what = f"{shown(one['is'])}: says {shown(one['says'])}, {100 * one['sure']:.0f} %"
-    picture = f'<img width="{ENLARGED}" src="data:image/png;base64,{one["png"]}" alt="{what}">'
-    lines = f"<b>{shown(one['is'])}</b><br>says {shown(one['says'])}, {100 * one['sure']:.0f} %"
+    spoken = f"{shown(image['is'])}: says {shown(image['says'])}, {100 * image['sure']:.0f} %"
+    picture = f'<img width="{ENLARGED}" src="data:image/png;base64,{image["png"]}" alt="{spoken}">'
+    lines = f"<b>{shown(image['is'])}</b><br>says {shown(image['says'])}, {100 * image['sure']:.0f} %"
     return f"<figure>{picture}<figcaption>{lines}</figcaption></figure>"
 
 
