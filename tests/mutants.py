@@ -197,7 +197,7 @@ MUTANTS = [
     ),
     Mutant(
         "programs on the disk are written in place",
-        "core/programs_on_disk",
+        "core/private_jax",
         "write_entries_whole",
         "LRUCache.put = put",
         "",

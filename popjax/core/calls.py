@@ -1,7 +1,6 @@
 """Checks and names of the functions and arguments that a user passes. No JAX here."""
 
 import inspect
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -29,14 +28,3 @@ def name_of(given: Any) -> Any:
     ('adam', 'name_of', 'float')
     """
     return given if isinstance(given, str | None) else getattr(given, "__qualname__", type(given).__name__)
-
-
-def refuse_gone(function: str, given: Iterable[str], gone: Mapping[str, str]) -> None:
-    """Raise ValueError for an argument of an earlier version, naming its replacement, and TypeError for any other.
-
-    >>> refuse_gone("search", [], {"lanes": "backend=popjax.Local(lanes=4)"})
-    """
-    for name in given:
-        if name in gone:
-            raise ValueError(f"{function}({name}=...) is gone: write {gone[name]}")
-        raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")

@@ -11,7 +11,8 @@ from typing import Any
 import jax
 
 from popjax.core.clock import Clock
-from popjax.core.programs_on_disk import keep_programs, write_entries_whole
+from popjax.core.private_jax import write_entries_whole
+from popjax.core.programs_on_disk import keep_programs
 from popjax.engine.member import MemberFunctions, Programs, lower, signature
 from popjax.engine.memory import crowded, executable_bytes
 from popjax.rewriting.target import on_cpu, target

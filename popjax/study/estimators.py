@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from popjax.core.doubt import OWN, doubt
 from popjax.core.text import plural, short
@@ -258,7 +258,8 @@ class PopulationEstimator(BaseEstimator):
 
     def _weights(self, sample_weight: Any, X: Any, y_val: Any) -> np.ndarray:
         """Weights of the rows, followed by ones for the rows of `y_val`, which are not trained on."""
-        weights = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+        given = 1.0 if sample_weight is None else sample_weight
+        weights = column_or_1d(given if np.ndim(given) else np.full(len(X), given))
         return np.concatenate([weights, np.ones(0 if y_val is None else len(y_val))])
 
     def _seed(self) -> int:
