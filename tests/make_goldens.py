@@ -1,7 +1,7 @@
-"""Writes tests/golden/FORMAT-*: run directories as they are written today, with which later versions must go on.
+"""Writes tests/golden/FORMAT-*: run directories as they are written today, which later versions must read.
 
-Not part of the suite: `python tests/make_goldens.py`, once for each format, on a quiet machine (with the names of
-kinds it draws those alone). See test_golden.py.
+Not part of the suite: `python tests/make_goldens.py`, once for each minor version, on a quiet machine (with
+the names of kinds it draws those alone). See test_golden.py.
 """
 
 import json
@@ -37,8 +37,9 @@ KILLED = f"""
 import os, signal, sys
 from importlib import import_module
 from popjax.engine import checkpoint
+from popjax.engine.backends import local
 from popjax.store.commits import Commits
-checkpoint.EVERY, whole, count = 0.0, Commits.commit, 0
+checkpoint.EVERY, local.SPAN, whole, count = 0.0, 0.0, Commits.commit, 0
 def commit(self):
     global count
     whole(self)

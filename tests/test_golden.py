@@ -1,4 +1,4 @@
-"""Run directories of the present format stay readable and go on: finished, and killed.
+"""Run directories stay readable for two minor versions, and of the present one go on: finished, and killed.
 
 Each holds `command.json`, the arguments that made it without --out; a killed one also `expected/`, the tables that the
 same command wrote when it was left alone, and the optimizer updates that were left to do. FORMAT-machine.json says
@@ -9,6 +9,7 @@ import functools
 import json
 import shutil
 import signal
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,10 +23,12 @@ from conftest import soaked
 from sklearn.datasets import load_wine
 
 import popjax as pj
-from popjax.store.files import FORMAT
+from popjax.store.files import FORMAT, READ, read_json, write_json
+from popjax.study.directory import Recorded
 
 GOLDEN = Path(__file__).parent / "golden"
 KINDS = [f"{FORMAT}-{kind}" for kind in make_goldens.COMMANDS]
+OLDER = [f"{number}-{kind}" for number in READ if number != FORMAT for kind in make_goldens.COMMANDS]
 TABLES = ("trials.parquet", "curves.parquet")
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
 VECTORS = ("sse", "ssse", "avx", "fma", "f16c", "amx")
@@ -83,7 +86,7 @@ def assert_close(old, new, trials):
     assert np.isclose(left, right, rtol=1e-2, equal_nan=True).mean() >= 0.9
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *OLDER])
 def test_a_finished_run_is_read(kind, tmp_path):
     """Saved again, its tables have the same values; its winner predicts."""
     results = pj.Results.load(GOLDEN / kind)
@@ -99,10 +102,10 @@ def test_a_finished_run_is_read(kind, tmp_path):
         assert (winner.predict(wine.data) == wine.target_names[wine.target]).mean() > 0.75
 
 
-@pytest.mark.parametrize("kind", soaked(KINDS))
-def test_a_finished_run_is_drawn_and_trains_nothing_more(kind, run, command, tmp_path):
+@pytest.mark.parametrize("kind", soaked([*KINDS, *OLDER]))
+def test_a_finished_run_is_drawn_and_predicts(kind, run, command, tmp_path):
     """The page has the bytes of that of the same run in today's format."""
-    arguments = run(kind)
+    run(kind)
     pj.Results.load(tmp_path / "run").save(tmp_path / "now")
     for out in ("run", "now"):
         drawn = command("report", out)
@@ -110,11 +113,44 @@ def test_a_finished_run_is_drawn_and_trains_nothing_more(kind, run, command, tmp
     page = (tmp_path / "run" / "report.html").read_bytes()
     assert b"Winner: <b>trial" in page
     assert page == (tmp_path / "now" / "report.html").read_bytes()
+    if not kind.endswith("objective"):
+        wine = load_wine()
+        rows = [",".join(wine.feature_names), *(",".join(map(str, row)) for row in wine.data)]
+        (tmp_path / "rows.csv").write_text("\n".join(rows))
+        assert command("predict", "run", "rows.csv", "--out", "told.csv").returncode == 0
+        told = [line.split(",")[0] for line in (tmp_path / "told.csv").read_text().splitlines()[1:]]
+        assert (np.array(told) == wine.target_names[wine.target]).mean() > 0.75
+
+
+@pytest.mark.parametrize("kind", soaked(KINDS))
+def test_a_finished_run_trains_nothing_more(kind, run, command, tmp_path):
+    arguments = run(kind)
     resumed = command("sweep", *arguments, "--out", "run", "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps_run"] == 0
     for table in TABLES:
         assert_same_bits(GOLDEN / kind / table, tmp_path / "run" / table)
+
+
+def test_a_run_of_an_older_format_is_not_resumed(run, refused_in_one_line):
+    arguments = run(OLDER[0])
+    says = ["cannot be resumed: popjax 0.2.0 began it; go on with that version, or search again"]
+    refused_in_one_line("sweep", *arguments, "--out", "run", "--resume", says=says)
+
+
+@pytest.mark.parametrize("kind", ["run", "session"])
+def test_a_run_of_another_minor_version_is_not_resumed(kind, run, tmp_path):
+    """One of another patch is."""
+    run(KINDS[0] if kind == "run" else f"{FORMAT}-session")
+    file = tmp_path / "run" / f"{kind}.json"
+    known = read_json(file)
+    space = pj.Space.from_dict(known["space"])
+    major, minor, patch = pj.__version__.split(".")
+    for then in (f"{major}.{minor}.{patch}9", f"{major}.{minor}9.{patch}"):
+        write_json(file, known | {"versions": known["versions"] | {"popjax": then}})
+        refused = minor != then.split(".")[1]
+        with pytest.raises(ValueError, match=f"resumed: popjax {then} began it") if refused else nullcontext():
+            Recorded(tmp_path / "run", kind, space)
 
 
 @pytest.mark.kill

@@ -16,19 +16,21 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT = 9
+READ = (8, 9)  # the formats of this minor version and of the one before, which are read, though not resumed
 KINDS = {f"{letter}{8 * size}": f"{letter.lower()}{size}" for letter in "IU" for size in (1, 2, 4, 8)}
 KINDS |= {"BOOL": "?", "F16": "f2", "F32": "f4", "F64": "f8", "C64": "c8", "BF16": "bfloat16"}  # safetensors -> NumPy
 KINDS |= {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
 
 
 def check_format(directory: Path, run: Mapping[str, Any]) -> None:
-    """Raise ValueError for a run in another format, Corrupt for one without a format."""
+    """Raise ValueError for a run in a format that is not read, Corrupt for one without a format."""
     written = run.get("format")
     if not isinstance(written, int):
         raise Corrupt(f"cannot read the run in {str(directory)!r}: its run.json names no format")
-    if written != FORMAT:
+    if written not in READ:
         remedy = "upgrade popjax" if written > FORMAT else "search again, or read it with the popjax that wrote it"
-        raise ValueError(f"{str(directory)!r} has format {written}, this popjax reads {FORMAT}; {remedy}")
+        formats = f"{READ[0]} to {FORMAT}"
+        raise ValueError(f"{str(directory)!r} has format {written}, this popjax reads {formats}; {remedy}")
 
 
 STATE, TUNING, SUMMARY = "state", "autotuning", "summary.json"  # in a run's directory

@@ -47,6 +47,7 @@ class Recorded:
         if self.file.exists():
             self.recorded = read_json(self.file)
             check_format(path, self.recorded)
+            check_minor_version(path, self.recorded)
         check_not_cleaned(path)
         self.journal = Journal(space, path)
         assert self.journal.commits is not None
@@ -58,7 +59,7 @@ class Recorded:
 
     def begin(self, record: Mapping[str, Any]) -> None:
         """Write what it began with, before the first decision."""
-        write_json(self.file, dict(record) | {"format": FORMAT})
+        write_json(self.file, {"versions": versions(), **record, "format": FORMAT})
 
     def refuse(self, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         """Raise ValueError naming the entries that differ, if any."""
@@ -229,6 +230,15 @@ class Directory(Recorded):
         earlier: list[dict[str, Any]] = list(summary.get("scored_before") or [])
         cut: dict[str, Any] = {name: summary[name] for name in ("cut_short", "best", "test") if name in summary}
         return [*earlier, cut] if summary.get("cut_short") and summary.get("best") else earlier
+
+
+def check_minor_version(directory: Path, recorded: Mapping[str, Any]) -> None:
+    """Raise ValueError for a run that another minor version of popjax began: it could not go on with its bits."""
+    then, now = recorded.get("versions", {}).get("popjax", "unknown"), versions()["popjax"]
+    minor = [version.split(".")[:2] for version in (then, now)]
+    if recorded["format"] != FORMAT or ("unknown" not in (then, now) and minor[0] != minor[1]):
+        remedy = f"go on with that version, or search again; popjax {now} reads it, and predicts with its winner"
+        raise ValueError(f"{str(directory)!r} cannot be resumed: popjax {then} began it; {remedy}")
 
 
 def check_record(directory: Path, recorded: Mapping[str, Any]) -> None:
