@@ -12,7 +12,6 @@ from popjax.commands.experiment import Experiment
 from popjax.core.options import FREE
 from popjax.executors.backend import Local, Remote
 from popjax.store.files import read_json
-from popjax.study.search import GONE
 from popjax.supervision.problem_options import ProblemOptions
 from popjax.tuning.search_options import SearchOptions
 
@@ -40,12 +39,6 @@ def fields(kind):
 def test_the_search_takes_each_option_and_what_is_of_the_call_alone():
     others = {"space": None, "out": None, "resume": False, "progress": False, "live": False, "callbacks": ()}
     assert defaults(pj.search) == SEARCH | others | {"backend": None}
-
-
-@pytest.mark.parametrize("name", GONE)
-def test_an_argument_of_an_earlier_version_names_the_new_one(name):
-    with pytest.raises(ValueError, match=re.escape(f"search({name}=...) is gone: write {GONE[name]}")):
-        pj.search(TASK, SPACE, **{name: 1})
 
 
 def test_supervised_takes_each_option_of_a_problem():

@@ -323,17 +323,6 @@ def test_an_unknown_transform_is_refused(refused_in_one_line):
     )
 
 
-def test_what_standardize_was_is_named(refused_in_one_line):
-    refused_in_one_line(
-        *("sweep", "--dataset", "wine", "--standardize", "feature"),
-        says=["--standardize is gone: write --transform standardize, global, robust, quantile or none"],
-    )
-    with pytest.raises(ValueError, match=r"standardize=\.\.\.\) is gone: write transform='standardize'"):
-        pj.supervised("wine", standardize="feature")
-    with pytest.raises(TypeError, match="unexpected keyword argument 'standardise'"):
-        pj.supervised("wine", standardise="feature")
-
-
 def test_what_a_transform_does_tells_a_run_from_another(rows, tmp_path):
     """Its settings, its noise, and its code, which a directory does not hold."""
     shared = {"shuffle": False}

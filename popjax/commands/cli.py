@@ -42,9 +42,6 @@ def fail_to_write(what: str, error: OSError) -> NoReturn:
     fail(f"{what}: {error.strerror}; free some space or choose another", code=code)
 
 
-GONE = {"--standardize": "--transform standardize, global, robust, quantile or none"}
-
-
 def parse[Arguments](
     arguments: type[Arguments], command: str, argv: list[str] | None = None, default: Arguments | None = None
 ) -> Arguments:
@@ -54,10 +51,6 @@ def parse[Arguments](
     """
     if (sys.argv[1:] if argv is None else argv) == ["--version"]:
         raise SystemExit(version())
-    for word in sys.argv[1:] if argv is None else argv:
-        flag = word.partition("=")[0]
-        if flag in GONE:
-            fail(f"{flag} is gone: write {GONE[flag]}; see {called(command)} --help")
     import tyro
 
     complaint = io.StringIO()

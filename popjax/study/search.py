@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from popjax.core.calls import refuse_gone
 from popjax.core.contracts import check_contract
 from popjax.core.text import tell
 from popjax.engine.trainer import Timer
@@ -23,21 +22,6 @@ from popjax.tuning.callbacks.progress import Bar, Silent
 from popjax.tuning.interrupt import again_in_a_notebook, in_ipython, interruptible
 from popjax.tuning.person import Steered
 from popjax.tuning.search_options import SearchOptions
-
-GONE = {  # argument of earlier versions -> its replacement
-    "metric": "rank='val_loss'",
-    "mode": "rank=popjax.best('speed', mode='max')",
-    "choose": "rank=popjax.one_se() or rank=popjax.together()",
-    "keep": "rank=popjax.best(keep=25)",
-    "rounds": "scheduler=popjax.rounds(3)",
-    "lanes": "backend=popjax.Local(lanes=4)",
-    "plan": "backend=popjax.Local(plan='buckets')",
-    "executor": "backend=executor",
-    "retries": "backend=popjax.Remote(executor, retries=5)",
-    "mixed": "backend=popjax.Remote(executor, mixed=True)",
-    "stop": "minutes=5, or interrupt it",
-    "about": "such notes into a file of your own",
-}
 
 
 def search(
@@ -61,7 +45,6 @@ def search(
     callbacks: Sequence[Callback] = (),
     progress: Any = False,
     live: Any = False,
-    **gone: Any,
 ) -> Results:
     """Train trials sampled from a space, all at once, and rank them.
 
@@ -74,7 +57,8 @@ def search(
         trials: number of points to sample, over all rounds.
         epochs: number of epochs of each member (an objective has 1).
         seed: seed of the points and of each member's key.
-        folds, repeats: members of a trial, which ranks by their mean.
+        folds: members of a trial, each validated on another part of the rows; it ranks by their mean.
+        repeats: further members of a trial, with other random keys.
         sampler: "random", "sobol" or "grid"; or one that learns: "tpe", "cmaes", "gp", or an Optuna sampler class,
             which is called with a seed. It proposes from all trials so far, in rounds: 64 trials first, then 16 at
             a time (64 with a scheduler, 32 with `halving`, where earlier ones train on meanwhile), or the rounds of
@@ -125,7 +109,6 @@ def search(
     >>> 0.005 < results.best.hparams["x"] < 0.02
     True
     """
-    refuse_gone("search", gone, GONE)
     unasked = not resume and again_in_a_notebook(out)
     if resume and out is None:
         raise ValueError("resume=True needs out: the directory of the run to go on with")

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from popjax.core.calls import check_called, refuse_gone
+from popjax.core.calls import check_called
 from popjax.core.doubt import doubt
 from popjax.core.text import lookup
 from popjax.data.checks import AUTO
@@ -46,7 +46,6 @@ def supervised(
     sample_weight: Any = None,
     metrics: Any = (),
     rewrite: str = "fast",
-    **gone: Any,
 ) -> Supervised:
     """A Task that fits a model to rows by mini-batch gradient descent.
 
@@ -123,7 +122,6 @@ def supervised(
     >>> task.metric, task.mode
     ('val_accuracy', 'max')
     """
-    refuse_gone("supervised", gone, {"standardize": "transform='standardize', 'global' or 'none'"})
     options = ProblemOptions(
         model=model,
         optimizer=optimizer,
