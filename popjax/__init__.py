@@ -21,74 +21,95 @@ LogUniform(low=0.0001, high=1, static=False)
 from importlib import import_module
 from typing import Any
 
-_HOMES = {
-    "Callback": "tuning.callbacks.callback",
-    "Choice": "space.scales",
-    "Constant": "space.scales",
-    "DataWarning": "core.doubt",
-    "Dataset": "data.dataset",
-    "Decision": "scheduler",
-    "HParams": "task",
-    "Hints": "task",
-    "PopulationClassifier": "study.estimators",
-    "PopulationRegressor": "study.estimators",
-    "Problem": "scheduler",
-    "Results": "store.results",
-    "Scheduler": "scheduler",
-    "Session": "study.session",
-    "Space": "space.space",
-    "Supervised": "supervision.problem",
-    "Task": "task",
-    "Transform": "data.transforms.transform",
-    "Trials": "scheduler",
-    "Local": "executors.backend",
-    "Metric": "task",
-    "Remote": "executors.backend",
-    "Rule": "rule",
-    "as_html": "pages.notebook",
-    "best": "rules.best",
-    "choice": "space.scales",
-    "ensemble": "supervision.ensemble",
-    "halving": "tuning.schedulers.halving",
-    "hyperband": "tuning.schedulers.hyperband",
-    "integers": "space.scales",
-    "load_best": "supervision.loading",
-    "log_integers": "space.scales",
-    "log_uniform": "space.scales",
-    "near": "tuning.earlier",
-    "objective": "task",
-    "one_se": "rules.best",
-    "default_space": "supervision.spaces",
-    "pareto": "rules.pareto",
-    "pbt": "tuning.schedulers.pbt",
-    "plot": "pages.plots",
-    "predictor": "supervision.loading",
-    "one_minus_log_uniform": "space.scales",
-    "refine": "tuning.zoom",
-    "replay": "study.replay",
-    "rewrite": "rewriting.rewrite",
-    "rounds": "tuning.schedulers.rounds",
-    "search": "study.search",
-    "simulate": "tuning.simulate",
-    "supervised": "supervision.supervised",
-    "together": "rules.best",
-    "uniform": "space.scales",
-    "write_report": "pages.page",
+_PUBLIC: dict[str, dict[str, str | None]] = {  # section of the reference -> name -> its module; None: a package
+    "Tasks": {
+        "supervised": "supervision.supervised",
+        "Supervised": "supervision.problem",
+        "objective": "task",
+        "Task": "task",
+        "Hints": "task",
+        "HParams": "task",
+        "Transform": "data.transforms.transform",
+        "Dataset": "data.dataset",
+        "DataWarning": "core.doubt",
+        "rewrite": "rewriting.rewrite",
+    },
+    "Spaces": {
+        "Space": "space.space",
+        "uniform": "space.scales",
+        "log_uniform": "space.scales",
+        "one_minus_log_uniform": "space.scales",
+        "integers": "space.scales",
+        "log_integers": "space.scales",
+        "choice": "space.scales",
+        "Choice": "space.scales",
+        "Constant": "space.scales",
+        "default_space": "supervision.spaces",
+    },
+    "Search": {
+        "search": "study.search",
+        "Results": "store.results",
+        "refine": "tuning.zoom",
+        "near": "tuning.earlier",
+        "replay": "study.replay",
+        "simulate": "tuning.simulate",
+    },
+    "Backends": {
+        "Local": "executors.backend",
+        "Remote": "executors.backend",
+    },
+    "Rules": {
+        "best": "rules.best",
+        "one_se": "rules.best",
+        "together": "rules.best",
+        "pareto": "rules.pareto",
+        "Rule": "rule",
+        "Metric": "task",
+    },
+    "Schedulers": {
+        "halving": "tuning.schedulers.halving",
+        "hyperband": "tuning.schedulers.hyperband",
+        "pbt": "tuning.schedulers.pbt",
+        "rounds": "tuning.schedulers.rounds",
+        "Scheduler": "scheduler",
+        "Problem": "scheduler",
+        "Trials": "scheduler",
+        "Decision": "scheduler",
+    },
+    "By hand": {
+        "Session": "study.session",
+        "live": None,
+    },
+    "Callbacks": {
+        "Callback": "tuning.callbacks.callback",
+        "tracking": None,
+    },
+    "Prediction": {
+        "load_best": "supervision.loading",
+        "predictor": "supervision.loading",
+        "ensemble": "supervision.ensemble",
+        "PopulationClassifier": "study.estimators",
+        "PopulationRegressor": "study.estimators",
+    },
+    "Display": {
+        "plot": "pages.plots",
+        "write_report": "pages.page",
+        "as_html": "pages.notebook",
+    },
 }
+_HOMES = {name: home for section in _PUBLIC.values() for name, home in section.items()}
 
-_PACKAGES = ("live", "tracking")  # packages that are public as a whole
-
-__all__ = sorted((*_HOMES, *_PACKAGES))
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use (PEP 562), so that no command pays for unused imports."""
     if name == "__version__":
         return _version()
-    if name not in _HOMES and name not in _PACKAGES:
+    if name not in _HOMES:
         raise AttributeError(f"module 'popjax' has no attribute {name!r}")
-    home = import_module(f"popjax.{_HOMES.get(name, name)}")
-    value = globals()[name] = home if name in _PACKAGES else getattr(home, name)
+    home = import_module(f"popjax.{_HOMES[name] or name}")
+    value = globals()[name] = getattr(home, name) if _HOMES[name] else home
     return value
 
 

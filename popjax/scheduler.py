@@ -87,6 +87,13 @@ class Trials(_Columns):
             Such a trial can neither be copied nor changed; out of patience, its `until` is fulfilled at once.
         feasible: bool (trials,), what counts after `epochs` violates no limit of the rule, and under limits the trial
             did not diverge; all True if None.
+
+    As a scheduler sees three trials of which the second diverged; this is also how its `step` is tested:
+
+    >>> loss = np.array([[0.5, 0.4], [0.9, np.inf], [0.7, 0.2]])
+    >>> trials = Trials({"rate": np.array([0.1, 9.0, 0.3])}, np.array([2, 2, 2]), loss[:, -1], {"val_loss": loss})
+    >>> np.argsort(trials.loss).tolist(), trials.stopped.tolist(), trials.reached(last=5).tolist()
+    ([2, 0, 1], [False, False, False], [2, 2, 2])
     """
 
     __slots__ = ()
@@ -143,6 +150,15 @@ class Decision(NamedTuple):
         set: trial -> name -> value of a dynamic hyperparameter, from the next epoch on.
         until: trial -> the epoch to train to; a trial that is not named waits. Empty: the search ends.
         notes: JSON values that give the reasons, for people and reports.
+
+    Trial 1 becomes a copy of trial 0 with half its rate, and both train to epoch 6:
+
+    >>> decision = Decision(copy={1: 0}, fresh=(1,), set={1: {"rate": 0.05}}, until={0: 6, 1: 6}, notes="1 was behind")
+    >>> dict(decision.copy), dict(decision.until), added(decision)
+    ({1: 0}, {0: 6, 1: 6}, 0)
+
+    What cannot be carried out, such as a copy between trials at different epochs, is refused by the search with a
+    ValueError that names it.
     """
 
     add: Mapping[str, np.ndarray] = NONE
@@ -198,6 +214,14 @@ class Problem(NamedTuple):
         learns: True if the sampler learns from `trials`, so that a scheduler need not narrow its space.
         batches: of a sampler that learns, how many trials to add in each decision, while others train on; empty: the
             scheduler is to add all that it adds at once.
+
+    A scheduler of your own can be asked without a search:
+
+    >>> from popjax.space.scales import uniform
+    >>> space = Space(rate=uniform(0, 1))
+    >>> problem = Problem(space, 8, 3, 0, Rule("val_loss"), lambda n, trials=None, space=space: space.sample(n))
+    >>> problem.propose(problem.trials)["rate"].shape
+    (8,)
     """
 
     space: Space

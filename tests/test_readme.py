@@ -120,7 +120,7 @@ def test_a_command_is_one(line):
         for name in modules:
             arguments = importlib.import_module(f"popjax.commands.{name}").Arguments
             cli.parse(arguments, name, words[words.index(f"popjax.{name}") + 1 :])
-    assert modules or scripts or {"pytest", "uv", "lint-imports", "ruff", "mypy", ".ci/run"} & set(words)
+    assert modules or scripts or {"pytest", "uv", "pip", "lint-imports", "ruff", "mypy", ".ci/run"} & set(words)
 
 
 @pytest.mark.parametrize(("name", "link"), LINKS, ids=lambda value: value)

@@ -16,7 +16,15 @@ FEW = 5  # trials that are listed
 
 
 def as_html(thing: Any) -> str:
-    """Short HTML of a popjax object, without its arrays."""
+    """What a notebook shows of Results, a Space, Predictor, Session or Task: a few lines of HTML, without its arrays.
+
+    Their `_repr_html_` calls it. Text of the user's is escaped.
+
+    >>> import popjax as pj
+    >>> page = as_html(pj.Space(learning_rate=pj.log_uniform(1e-4, 1), batch_size=32))
+    >>> "Space: 1 searched of 2" in page, "<td>learning_rate</td>" in page
+    (True, True)
+    """
     if isinstance(thing, Results):
         return of_results(thing)
     if isinstance(thing, Space):

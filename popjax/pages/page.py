@@ -30,7 +30,19 @@ class Page(Callback):
 
 
 def write_report(results: "Results", path: str | Path) -> Path:
-    """Write the page of results to a file, or as report.html into a directory; returns its path."""
+    """Write the page of results to a file, or as report.html into a directory; returns its path.
+
+    The page is one file of about 2 MB, with nothing to fetch. Raises OSError if it cannot be written.
+
+    >>> import tempfile
+    >>> import popjax as pj
+    >>> task = pj.objective(lambda key, hparams: {"loss": (hparams["x"] - 0.3) ** 2})
+    >>> results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=16)
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     path = write_report(results, place)
+    ...     path.name, "Winner: <b>trial" in path.read_text()
+    ('report.html', True)
+    """
     from popjax.core.storage import write_atomic
 
     path = Path(path)

@@ -16,6 +16,13 @@ def plot(results: Results, name: str = "curves") -> Any:
     "tree" and, for each that did, "learning_rate by epoch".
 
     Raises ValueError for an unknown name, and if there is nothing to draw.
+
+    >>> import popjax as pj
+    >>> task = pj.objective(lambda key, hparams: {"loss": (hparams["x"] - 0.3) ** 2})
+    >>> results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=16)
+    >>> figure = plot(results, "x")
+    >>> type(figure).__name__, figure.layout.xaxis.title.text
+    ('Figure', 'x')
     """
     import plotly.graph_objects as go
 

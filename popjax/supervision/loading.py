@@ -64,6 +64,14 @@ def predictor(
         transform: likewise for a custom transform.
 
     Raises ValueError where there is no winner, for a trial that was not kept, and for a task without a recipe.
+
+    >>> import popjax as pj
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(200, 3))
+    >>> task = pj.supervised((x, x[:, 0] > 0))
+    >>> results = pj.search(task, {"learning_rate": pj.log_uniform(1e-3, 1), "hidden": 8}, trials=4, epochs=5)
+    >>> predictor(results).predict(x[:5]).shape
+    (5,)
     """
     if trial is None and results.best is None:
         raise ValueError(f"{results.no_winner}; there is no winner to predict with")

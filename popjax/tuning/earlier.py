@@ -17,7 +17,21 @@ QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of a run's best values, which stand for
 
 
 def near(space: Space, *results: Any, share: float = SHARE) -> Space:
-    """A Space with beliefs from earlier searches: see `Space.near`."""
+    """A Space with beliefs from earlier searches, also over other data: the function behind `Space.near`.
+
+    Args:
+        space: the space of the coming search.
+        results: Results or directories of runs, as of `Space.near`.
+        share: the share of the points that is drawn near their best.
+
+    Raises ValueError as `Space.near`.
+
+    >>> import popjax as pj
+    >>> space = pj.Space(x=pj.uniform(0, 1))
+    >>> task = pj.objective(lambda key, hparams: {"loss": (hparams["x"] - 0.3) ** 2})
+    >>> sorted(near(space, pj.search(task, space, trials=64)).beliefs)
+    ['x']
+    """
     if not isinstance(space, Space):
         raise ValueError(f"near: the space is a {type(space).__name__}; give a popjax.Space")
     if not results:

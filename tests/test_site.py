@@ -1,0 +1,68 @@
+"""The reference and the site: every public name by its docstring, with an example; a page's programs run."""
+
+import doctest
+import importlib.util
+import inspect
+import pydoc
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import popjax as pj
+
+DOCS = Path(__file__).parent.parent / ".docs"
+COMING = re.findall(r"```python\n(.*?)```", (DOCS / "coming.md").read_text(), re.DOTALL)
+
+
+def laid_out(place):
+    """The pages of the site, as .docs/pages.py lays them out."""
+    source = importlib.util.spec_from_file_location("pages", DOCS / "pages.py")
+    pages = importlib.util.module_from_spec(source)
+    source.loader.exec_module(pages)
+    pages.write_pages(place)
+    return place / "pages"
+
+
+@pytest.mark.parametrize("name", pj.__all__)
+def test_a_public_name_has_a_docstring_with_an_example(name):
+    """Doctests of its module run with all tests, and fail if the example does."""
+    value = getattr(pj, name)
+    finder = doctest.DocTestFinder(recurse=False)
+    (found,) = finder.find(value, name, module=value if inspect.ismodule(value) else None)
+    assert len(found.docstring.splitlines()) > 1
+    assert found.examples
+
+
+def test_the_reference_lists_what_help_lists(tmp_path):
+    pages = laid_out(tmp_path)
+    written = "\n".join(page.read_text() for page in (pages / "reference").glob("*.md"))
+    listed = re.findall(r"heading: pj\.(\w+)|^## `(\w+)`", written, re.MULTILINE)
+    assert sorted(one or other for one, other in listed) == pj.__all__
+    told = pydoc.plain(pydoc.render_doc(pj))
+    assert [name for name in pj.__all__ if not re.search(rf"\b{name}\b", told)] == []
+    assert all(f"{section}:" in (tmp_path / "mkdocs.yml").read_text() for section in pj._PUBLIC)
+
+
+def test_the_site_has_each_document_and_its_pictures(tmp_path):
+    """As they stand in the repository; mkdocs itself, in .ci/nightly, refuses a link that leads nowhere."""
+    pages = laid_out(tmp_path)
+    for path in DOCS.parent.glob("[a-z]*/[A-Z]*.md"):
+        copy = pages / path.relative_to(DOCS.parent)
+        assert copy.read_text() == path.read_text()
+        assert all((copy.parent / image).exists() for image in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", copy.read_text()))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("number", range(len(COMING)))
+def test_a_program_of_the_page_for_newcomers_runs(number, tmp_path, environment):
+    """There and here find a good model of the same rows."""
+    (tmp_path / "program.py").write_text(textwrap.dedent(COMING[number]))
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "program.py"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert float(ended.stdout.split()[0]) > 0.93
