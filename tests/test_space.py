@@ -582,7 +582,7 @@ def test_a_constant_is_a_finite_number_text_or_truth_value(value):
         Space(rate=value)
 
 
-@pytest.mark.parametrize("name", [*RESERVED, "a-b", "1a", "a b", "", "a.b", "a\nb"])
+@pytest.mark.parametrize("name", [*RESERVED, "a-b", "1a", "a b", "", "a.b", "a\nb", "ﬁ", "ｘ"])
 def test_a_name_that_is_reserved_or_no_identifier_is_refused(name):
     with refused(repr(name)):
         Space(**{name: pj.uniform(0, 1)})

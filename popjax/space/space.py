@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 
@@ -70,6 +71,8 @@ class Space(Mapping[str, Scale]):
                 raise ValueError(f"{name!r} is a reserved name; call the hyperparameter something else")
             if not name.isidentifier():
                 raise ValueError(f"{name!r} is no name for a hyperparameter; use letters, digits and underscores")
+            if name != (usual := normalize("NFKC", name)):  # as Python reads it in code and in a constraint
+                raise ValueError(f"{name!r} is no name for a hyperparameter; write {usual!r}")
             if isinstance(scale, Entry):
                 if scale.belief is not None:
                     self.beliefs[name] = scale.belief
