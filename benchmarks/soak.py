@@ -165,8 +165,8 @@ def at_work(ended: Ended) -> bool:
 
 
 def python_began(ended: Ended) -> bool:
-    """Whether Python itself was still starting, which SIGINT then ends without a line of popjax's."""
-    return ended.code in (1, -signal.SIGINT) and "popjax" not in ended.err
+    """Whether Python was still starting, or importing what sets popjax's handler, so that SIGINT ends it by itself."""
+    return ended.code in (1, -signal.SIGINT) and "enter(" not in ended.err
 
 
 def different(work: Sweep | Babysitter, alone: Path, other: Path) -> list[str]:
