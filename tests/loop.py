@@ -133,14 +133,15 @@ def keep_units(key, positions, layer, rate, width):
 
 
 def train(params, key, data, hparams, optimizer, schedule, epochs, classes):
-    """Train one model of exact shape; gives curves and the trained arrays.
+    """Train one model of exact shape; gives curves and the trained arrays, with `ema` their running mean.
 
     data: ((x, y) to train, (x, y) to validate, y's scale).
     """
     (x, y), (vx, vy), y_scale = data
     activation, batch = hparams.get("activation", "relu"), hparams["batch_size"]
     widths = [p.shape[1] for p in params[:-2:2]]
-    state = Optimizer(optimizer, hparams, params)
+    state, ema = Optimizer(optimizer, hparams, params), hparams.get("ema", 0)
+    summed, updates, mean = [0.0 * p for p in params], 0, params
     curves = {"train_loss": [], "val_loss": []}
     for epoch in range(epochs):
         shuffle_key, dropout_key = jax.random.split(jax.random.fold_in(key, epoch))
@@ -155,8 +156,11 @@ def train(params, key, data, hparams, optimizer, schedule, epochs, classes):
             seen.append(loss.mean())
             gradients = backward(params, inputs, before, activation, masks, delta / batch)
             params = state.step(params, gradients, rate)
+            updates += 1
+            summed = [ema * s + (1 - ema) * p for s, p in zip(summed, params, strict=True)]
+            mean = [s / (1 - ema**updates) for s in summed]
         curves["train_loss"].append(np.mean(seen))
-        outputs, _, _ = forward(params, vx, activation, [1] * len(widths))
+        outputs, _, _ = forward(mean, vx, activation, [1] * len(widths))
         curves["val_loss"].append(losses(outputs, vy, classes)[0].mean())
         if classes is None:
             error = (outputs[:, 0] - vy) * y_scale
@@ -168,4 +172,4 @@ def train(params, key, data, hparams, optimizer, schedule, epochs, classes):
             curves.setdefault("val_accuracy", []).append(right.mean())
             recalls = [right[vy == c].mean() for c in np.unique(vy)]
             curves.setdefault("val_balanced_accuracy", []).append(np.mean(recalls))
-    return curves, params
+    return curves, mean

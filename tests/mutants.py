@@ -196,6 +196,22 @@ MUTANTS = [
         "test_key.py -k other_names",
     ),
     Mutant(
+        "the running mean of weights is not corrected for its beginning",
+        "supervision/averaging",
+        "averaged",
+        "(1 - hparams['ema']) / (1 - left)",
+        "1 - hparams['ema']",
+        "test_averaging.py -k loop",
+    ),
+    Mutant(
+        "a run is resumed by another minor version",
+        "study/directory",
+        "check_minor_version",
+        "recorded['format'] != FORMAT or ('unknown' not in (then, now) and minor[0] != minor[1])",
+        "recorded['format'] != FORMAT",
+        "test_golden.py -k another_minor",
+    ),
+    Mutant(
         "programs on the disk are written in place",
         "core/private_jax",
         "write_entries_whole",

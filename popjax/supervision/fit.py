@@ -19,25 +19,33 @@ from popjax.models.built_in import MODELS
 from popjax.models.network import Network
 from popjax.space.defaults import DEFAULT_BATCH_SIZE
 from popjax.supervision.augmenting import augmented, check_augmented
+from popjax.supervision.averaging import averaged, beside, exchanged
 from popjax.supervision.kinds.kind import Kind
 from popjax.supervision.metrics import measured
 from popjax.supervision.optimizers import OPTIMIZERS, learning_rate
 from popjax.supervision.prepared import Data, Fold, Rows, per_row, shifted_and_scaled
 from popjax.task import Deferred, HParams, Metric, NeedsStatic
 
-LIMITS = dict.fromkeys(("dropout", "momentum", "b1", "b2", "label_smoothing"), (0.0, 1.0)) | dict.fromkeys(
+LIMITS = dict.fromkeys(("dropout", "momentum", "b1", "b2", "ema", "label_smoothing"), (0.0, 1.0)) | dict.fromkeys(
     ("learning_rate", "decay", "weight_decay", "warmup", "eps"), (0.0, np.inf)
 )
 
 
 class ModelState(NamedTuple):
-    """The state of one model in training; `epoch` is the number of epochs done, int32."""
+    """The state of one model in training.
+
+    Attributes:
+        params, variables: the weights that are measured and predict: with `ema` a mean.
+        epoch: int32, the number of epochs done.
+        trained: with `ema`, the weights that train (see `averaging.py`); else ().
+    """
 
     params: Any
     variables: Any
     opt_state: Any
     key: jax.Array
     epoch: jax.Array
+    trained: Any = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,7 +91,8 @@ class Fit:
         init_key, key = jax.random.split(key)
         network = self.network(hparams, init_key)
         opt_state = self.optimizer_at(hparams, 0).init(network.params)
-        return ModelState(network.params, network.variables, opt_state, key, jnp.int32(0))
+        trained = beside(hparams, network.params, network.variables)
+        return ModelState(network.params, network.variables, opt_state, key, jnp.int32(0), trained)
 
     def optimizer_at(self, hparams: HParams, epoch: Any) -> optax.GradientTransformation:
         """The optimizer at the learning rate of `epoch`, which is computed only if the optimizer reads it."""
@@ -173,7 +182,7 @@ class Fit:
             return self.weighted(hparams, outputs, y, data, rows).sum() / batch, variables
 
         def train(carry: Any, step: jax.Array) -> tuple[Any, jax.Array]:
-            params, variables, opt_state, gradients = carry
+            params, variables, opt_state, gradients, mean = carry
             rows = lax.dynamic_slice(order, (step * micro,), (micro,))
             (value, variables), gradient = jax.value_and_grad(loss, has_aux=True)(params, variables, step, rows)
             gradient = lax.platform_dependent(gradient, cpu=complete, default=lambda gradient: gradient)
@@ -181,23 +190,26 @@ class Fit:
             def update(gradients: Any) -> Any:
                 updates, after = self.moved_by(optimizer, gradients, opt_state, params)
                 after = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), after, opt_state)
-                return optax.apply_updates(params, updates), after, jax.tree.map(jnp.zeros_like, gradients)
+                new = optax.apply_updates(params, updates)
+                return new, after, jax.tree.map(jnp.zeros_like, gradients), averaged(hparams, mean, new, variables)
 
             if isinstance(batch, int):
-                params, opt_state, _ = update(gradient)
-                return (params, variables, opt_state, gradients), value
+                params, opt_state, _, mean = update(gradient)
+                return (params, variables, opt_state, gradients, mean), value
             gradients = jax.tree.map(jnp.add, gradients, gradient)
-            params, opt_state, gradients = lax.cond(
-                (step + 1) % due == 0, update, lambda gradients: (params, opt_state, gradients), gradients
+            params, opt_state, gradients, mean = lax.cond(
+                (step + 1) % due == 0, update, lambda gradients: (params, opt_state, gradients, mean), gradients
             )
-            return (params, variables, opt_state, gradients), jnp.where(step < used, value, 0)
+            return (params, variables, opt_state, gradients, mean), jnp.where(step < used, value, 0)
 
         gradients = () if isinstance(batch, int) else jax.tree.map(jnp.zeros_like, state.params)
-        carry = (state.params, state.variables, state.opt_state, gradients)
-        (params, variables, opt_state, _), losses = lax.scan(train, carry, jnp.arange(self.rows // micro))
+        params, variables, mean = exchanged(state.params, state.variables, state.trained)
+        carry = (params, variables, state.opt_state, gradients, mean)
+        (params, variables, opt_state, _, mean), losses = lax.scan(train, carry, jnp.arange(self.rows // micro))
+        params, variables, other = exchanged(params, variables, mean)
         metrics = {"train_loss": losses.sum() / (self.rows // batch)}
         rows = self.taken(data.rows, fold.validation, fold)
-        trained = ModelState(params, variables, opt_state, state.key, state.epoch + 1)
+        trained = ModelState(params, variables, opt_state, state.key, state.epoch + 1, other)
         return trained, metrics | self.evaluated(network, trained, rows, fold, data, "validation")
 
     def batch(self, hparams: HParams) -> tuple[int, Any]:
@@ -278,14 +290,15 @@ class Fit:
         network = self.network(hparams, state.key)
         fold = self.fold(hparams, data)
         x, y = self.taken(data.rows, fold.train, fold)
+        params, variables, _ = exchanged(state.params, state.variables, state.trained)
 
         def loss(params: Any) -> jax.Array:
-            outputs, _ = network.apply(params, state.variables, x, None)
+            outputs, _ = network.apply(params, variables, x, None)
             return self.weighted(hparams, outputs, y, data, fold.train).mean()
 
-        value, gradient = jax.value_and_grad(loss)(state.params)
-        updates, _ = self.optimizer_at(hparams, state.epoch).update(gradient, state.opt_state, state.params)
-        ratios = update_to_weight(named_leaves(updates), named_leaves(state.params))
+        value, gradient = jax.value_and_grad(loss)(params)
+        updates, _ = self.optimizer_at(hparams, state.epoch).update(gradient, state.opt_state, params)
+        ratios = update_to_weight(named_leaves(updates), named_leaves(params))
         return {"loss": value, "gradient_norm": norm(jax.tree.leaves(gradient)), **ratios}
 
     def score(self, state: ModelState, hparams: HParams, data: Data) -> dict[str, jax.Array]:
