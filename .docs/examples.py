@@ -1,5 +1,6 @@
-"""An extension of Griffe: examples of docstrings (`>>> ...`, to the next blank line) become blocks of code."""
+"""An extension of Griffe: examples in docstrings become blocks of code, and `folds, repeats: ...` two arguments."""
 
+import re
 from typing import Any
 
 import griffe
@@ -24,9 +25,25 @@ def fenced(text: str) -> str:
     return "\n".join([*lines, "```"] if inside else lines)
 
 
+def apart(text: str) -> str:
+    """The text with an entry for each of several arguments that are described together, the last with the words.
+
+    >>> print(apart("Args:\n    low, high: the ends."))
+    Args:
+        low: see `high`.
+        high: the ends.
+    """
+
+    def entries(found: re.Match[str]) -> str:
+        *others, last = found[1].split(", ")
+        return "".join(f"    {name}: see `{last}`.\n" for name in others) + f"    {last}:"
+
+    return re.sub(r"^    (\w+(?:, \w+)+):", entries, text, flags=re.MULTILINE)
+
+
 class Examples(griffe.Extension):
-    """Fences the examples of all docstrings."""
+    """Rewrites all docstrings."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         if obj.docstring is not None:
-            obj.docstring.value = fenced(obj.docstring.value)
+            obj.docstring.value = fenced(apart(obj.docstring.value))

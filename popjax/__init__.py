@@ -3,14 +3,15 @@
 Tasks         supervised (rows) -> Supervised, objective (a function), Task with Hints, HParams; Transform; Dataset,
               DataWarning; rewrite (a model of a custom Task)
 Spaces        Space: uniform, log_uniform, one_minus_log_uniform, integers, log_integers, choice, Choice, Constant;
-              default_space
+              default_space; custom: Scale
 Search        search -> Results; refine (a space), near (earlier results), replay (a trial), simulate (a scheduler)
 Backends      Local (this process), Remote (an executor)
-Rules         best, one_se, together, pareto; custom: Rule, Metric
+Rules         best, one_se, together, pareto; custom: Rule, Finished, Metric
 Schedulers    halving, hyperband, pbt, rounds; custom: Scheduler, Problem, Trials, Decision
+Layers        layers (for models of your own)
 By hand       Session; live (the page)
 Callbacks     Callback; tracking (TensorBoard, MLflow, W&B, Trackio)
-Prediction    load_best, predictor, ensemble; PopulationClassifier, PopulationRegressor for scikit-learn
+Prediction    load_best, predictor, ensemble -> Predictor; PopulationClassifier, PopulationRegressor for scikit-learn
 Display       plot (a figure of the report), write_report, as_html (what a notebook shows)
 
 >>> import popjax as pj
@@ -36,6 +37,7 @@ _PUBLIC: dict[str, dict[str, str | None]] = {  # section of the reference -> nam
     },
     "Spaces": {
         "Space": "space.space",
+        "Scale": "space.scales",
         "uniform": "space.scales",
         "log_uniform": "space.scales",
         "one_minus_log_uniform": "space.scales",
@@ -64,6 +66,7 @@ _PUBLIC: dict[str, dict[str, str | None]] = {  # section of the reference -> nam
         "together": "rules.best",
         "pareto": "rules.pareto",
         "Rule": "rule",
+        "Finished": "rule",
         "Metric": "task",
     },
     "Schedulers": {
@@ -76,6 +79,9 @@ _PUBLIC: dict[str, dict[str, str | None]] = {  # section of the reference -> nam
         "Trials": "scheduler",
         "Decision": "scheduler",
     },
+    "Layers": {
+        "layers": None,
+    },
     "By hand": {
         "Session": "study.session",
         "live": None,
@@ -87,6 +93,7 @@ _PUBLIC: dict[str, dict[str, str | None]] = {  # section of the reference -> nam
     "Prediction": {
         "load_best": "supervision.loading",
         "predictor": "supervision.loading",
+        "Predictor": "supervision.predictor",
         "ensemble": "supervision.ensemble",
         "PopulationClassifier": "study.estimators",
         "PopulationRegressor": "study.estimators",

@@ -91,6 +91,14 @@ class Finished(NamedTuple):
     Attributes:
         values: metric -> (n,), after the epoch that counts; also cost -> (n,), of the costs that the rule needs.
         errors: metric -> (n,), the standard errors over folds and repeats; empty for one member per trial.
+
+    What `Rule.winner` is given of three trials, of which one did not end:
+
+    >>> import numpy as np
+    >>> import popjax as pj
+    >>> finished = pj.Finished({"val_loss": np.array([0.3, 0.4])}, {"val_loss": np.array([0.05, 0.02])})
+    >>> pj.Rule("val_loss").winner(finished)
+    0
     """
 
     values: Mapping[str, np.ndarray]
@@ -103,11 +111,11 @@ class Rule:
 
     A custom rule is a subclass with another `winner` or `order`, passed as `search(rank=Mine())`:
 
-    >>> class Second(Rule):
+    >>> import popjax as pj
+    >>> class Second(pj.Rule):
     ...     name = "second"
     ...     def winner(self, finished):
     ...         return min(1, len(finished.values["loss"]) - 1)
-    >>> import popjax as pj
     >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
     >>> results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=8, rank=Second())
     >>> results.best.trial == int(results.order[1])
@@ -213,7 +221,9 @@ class Rule:
     def violation(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """Float (rows,): the sum of the relative violations of the limits; 0 for a feasible row.
 
-        >>> best = Rule("loss", subject_to=("parameters <= 100", "loss <= 2"))
+        >>> import numpy as np
+        >>> import popjax as pj
+        >>> best = pj.Rule("loss", subject_to=("parameters <= 100", "loss <= 2"))
         >>> best.violation({"loss": np.array([1.0, 3.0]), "parameters": np.array([150, 100])}).tolist()
         [0.5, 0.5]
         """

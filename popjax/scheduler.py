@@ -90,8 +90,10 @@ class Trials(_Columns):
 
     As a scheduler sees three trials of which the second diverged; this is also how its `step` is tested:
 
+    >>> import numpy as np
+    >>> import popjax as pj
     >>> loss = np.array([[0.5, 0.4], [0.9, np.inf], [0.7, 0.2]])
-    >>> trials = Trials({"rate": np.array([0.1, 9.0, 0.3])}, np.array([2, 2, 2]), loss[:, -1], {"val_loss": loss})
+    >>> trials = pj.Trials({"rate": np.array([0.1, 9.0, 0.3])}, np.array([2, 2, 2]), loss[:, -1], {"val_loss": loss})
     >>> np.argsort(trials.loss).tolist(), trials.stopped.tolist(), trials.reached(last=5).tolist()
     ([2, 0, 1], [False, False, False], [2, 2, 2])
     """
@@ -153,9 +155,10 @@ class Decision(NamedTuple):
 
     Trial 1 becomes a copy of trial 0 with half its rate, and both train to epoch 6:
 
-    >>> decision = Decision(copy={1: 0}, fresh=(1,), set={1: {"rate": 0.05}}, until={0: 6, 1: 6}, notes="1 was behind")
-    >>> dict(decision.copy), dict(decision.until), added(decision)
-    ({1: 0}, {0: 6, 1: 6}, 0)
+    >>> import popjax as pj
+    >>> decision = pj.Decision(copy={1: 0}, fresh=(1,), set={1: {"rate": 0.05}}, until={0: 6, 1: 6})
+    >>> dict(decision.copy), dict(decision.until)
+    ({1: 0}, {0: 6, 1: 6})
 
     What cannot be carried out, such as a copy between trials at different epochs, is refused by the search with a
     ValueError that names it.
@@ -179,15 +182,16 @@ class Scheduler(NamedTuple):
 
     Half of the trials are pruned after the first epoch; the state counts the steps:
 
+    >>> import numpy as np
+    >>> import popjax as pj
     >>> def half(problem):
     ...     def step(number, trials):
     ...         if number == 0:
     ...             points = problem.propose(problem.trials)
-    ...             return 1, Decision(add=points, until=dict.fromkeys(range(problem.trials), 1))
+    ...             return 1, pj.Decision(add=points, until=dict.fromkeys(range(problem.trials), 1))
     ...         better = np.argsort(trials.loss)[: problem.trials // 2].tolist() if number == 1 else []
-    ...         return 2, Decision(until=dict.fromkeys(better, problem.epochs))
-    ...     return Scheduler(lambda: 0, step)
-    >>> import popjax as pj
+    ...         return 2, pj.Decision(until=dict.fromkeys(better, problem.epochs))
+    ...     return pj.Scheduler(lambda: 0, step)
     >>> def epoch(x, hparams, data):
     ...     return x - hparams["rate"] * x, {"loss": x**2}
     >>> task = pj.Task(lambda key, hparams, data: 1.0, epoch, ())
@@ -217,9 +221,9 @@ class Problem(NamedTuple):
 
     A scheduler of your own can be asked without a search:
 
-    >>> from popjax.space.scales import uniform
-    >>> space = Space(rate=uniform(0, 1))
-    >>> problem = Problem(space, 8, 3, 0, Rule("val_loss"), lambda n, trials=None, space=space: space.sample(n))
+    >>> import popjax as pj
+    >>> space = pj.Space(rate=pj.uniform(0, 1))
+    >>> problem = pj.Problem(space, 8, 3, 0, pj.Rule("val_loss"), lambda n, trials=None, space=space: space.sample(n))
     >>> problem.propose(problem.trials)["rate"].shape
     (8,)
     """

@@ -33,7 +33,8 @@ class Metric(str):
         given: the mode that was given; None if none was.
         unit: as given.
 
-    >>> metric = Metric("val_f1")
+    >>> import popjax as pj
+    >>> metric = pj.Metric("val_f1")
     >>> metric.rows, metric.name, metric.mode, metric.on("test")
     ('validation', 'f1', 'max', 'test_f1')
     """
@@ -62,7 +63,8 @@ class Metric(str):
     def of(cls, rows: str, name: str) -> Self:
         """The metric of this name on the rows of a split: "train", "validation" or "test".
 
-        >>> Metric.of("validation", "loss")
+        >>> import popjax as pj
+        >>> pj.Metric.of("validation", "loss")
         'val_loss'
         """
         return cls(SPLITS[rows] + name)
@@ -103,7 +105,8 @@ class HParams(Mapping[str, Any]):
         inactive: name -> condition as a str, of the hyperparameters that do not exist beside these values; they are not
             `in` the mapping, and reading one raises Inactive, a KeyError.
 
-    >>> hparams = HParams({"learning_rate": 0.1})
+    >>> import popjax as pj
+    >>> hparams = pj.HParams({"learning_rate": 0.1})
     >>> hparams.get("momentum", 0.9), hparams["learning_rate"], sorted(hparams.reads)
     (0.9, 0.1, ['learning_rate', 'momentum'])
     """
@@ -256,7 +259,8 @@ class Hints(NamedTuple):
             a Python value: those that change no shape of the state.
         copies: False if on a CPU one copy of the epoch, with a dynamic value, is as fast as a branch for each.
 
-    >>> Hints(updates=lambda hparams: 100 // hparams["batch_size"], epochs=5).epochs
+    >>> import popjax as pj
+    >>> pj.Hints(updates=lambda hparams: 100 // hparams["batch_size"], epochs=5).epochs
     5
     """
 
@@ -308,13 +312,14 @@ class Task(_Fields):
 
     A quadratic, minimized by gradient descent from a random point:
 
+    >>> import popjax as pj
     >>> import jax
     >>> def init(key, hparams, data):
     ...     return jax.random.normal(key)
     >>> def epoch(x, hparams, data):
     ...     x = x - hparams["learning_rate"] * 2 * (x - data)
     ...     return x, {"loss": (x - data) ** 2}
-    >>> task = Task(init, epoch, data=3.0)
+    >>> task = pj.Task(init, epoch, data=3.0)
     """
 
     __slots__ = ()
@@ -467,6 +472,8 @@ def unknown_metric(task: Task, metric: str | None, known: Iterable[str]) -> Valu
         return ValueError(f"unknown metric {metric!r}; {reports}; write {task.remedies[name]}")
     same = Metric.of("validation", name)
     near = f"; did you mean {str(same)!r}?" if same in (*known, *others) else meant(name, (*known, *others), 0.65)
+    if metric == task.metric:  # what it was made to report
+        near = f"; name one of these where the task is made, as in metric={known[0]!r}"
     return ValueError(f"unknown metric {metric!r}; {reports}{near}")
 
 
@@ -474,12 +481,20 @@ def objective(fn: Callable[..., Any], metric: str = "loss", mode: str | None = N
     """A Task of one epoch from an opaque function `fn(key, hparams) -> metrics`.
 
     `fn` is one trial from beginning to end in JAX, such as what PureJaxRL's `make_train` returns; metrics is a dict of
-    scalars, or one scalar, then named `metric`. The mode is "min" or "max"; if None it follows from the metric's name
-    (see Task).
+    scalars, or one scalar, then named `metric`.
+
+    Args:
+        fn: `fn(key, hparams) -> metrics`; `hparams["x"]` is an array's element, so that all trials run at once.
+        metric: the metric that ranks.
+        mode: "min" or "max"; if None it follows from the metric's name (see Task).
 
     Raises ValueError if `fn` is not such a function, and if `mode` is None and the metric's name tells none.
 
-    >>> task = objective(lambda key, hparams: {"loss": (hparams["x"] - 2) ** 2})
+    >>> import popjax as pj
+    >>> task = pj.objective(lambda key, hparams: {"loss": (hparams["x"] - 2) ** 2})
+    >>> results = pj.search(task, {"x": pj.uniform(0, 5)}, trials=256)
+    >>> 1.9 < results.best.hparams["x"] < 2.1
+    True
     """
     check_called("the objective", fn, "key", "hparams")
 

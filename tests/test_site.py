@@ -1,5 +1,7 @@
 """The reference and the site: every public name by its docstring, with an example; a page's programs run."""
 
+import ast
+import builtins
 import doctest
 import importlib.util
 import inspect
@@ -37,10 +39,47 @@ def test_a_public_name_has_a_docstring_with_an_example(name):
     assert found.examples
 
 
+def documented(name):
+    """A public name's docstring, and those of its public methods, where popjax wrote them."""
+    value = getattr(pj, name)
+    members = value.__all__ if inspect.ismodule(value) else dir(value) if inspect.isclass(value) else ()
+    found = {name: inspect.getdoc(value)}
+    for member in members:
+        known = inspect.getattr_static(value, member)
+        function = getattr(known, "fget", None) or getattr(known, "__func__", known)
+        if not member.startswith("_") and str(getattr(function, "__module__", "")).startswith("popjax"):
+            found[f"{name}.{member}"] = inspect.getdoc(function) or ""
+    return found
+
+
+def unknown_names(examples):
+    """The names that examples use and nothing in them defines; with modules that are not public."""
+    used, known, inner = set(), set(vars(builtins)), set()
+    for node in (node for example in examples for node in ast.walk(ast.parse(example.source))):
+        if isinstance(node, ast.Name):
+            (used if isinstance(node.ctx, ast.Load) else known).add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            known.add(node.name)
+        elif isinstance(node, ast.arg):
+            known.add(node.arg)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            known |= {(one.asname or one.name).split(".")[0] for one in node.names}
+            source = getattr(node, "module", None) or ""
+            inner |= {source} if source.startswith("popjax.") and source != "popjax.layers" else set()
+    return used - known | inner
+
+
+@pytest.mark.parametrize("name", pj.__all__)
+def test_an_example_runs_where_it_is_pasted(name):
+    """It needs nothing but what it imports, by public paths; that it runs at all is what the doctests show."""
+    for member, text in documented(name).items():
+        assert not unknown_names(doctest.DocTestParser().get_examples(text)), member
+
+
 def test_the_reference_lists_what_help_lists(tmp_path):
     pages = laid_out(tmp_path)
     written = "\n".join(page.read_text() for page in (pages / "reference").glob("*.md"))
-    listed = re.findall(r"heading: pj\.(\w+)|^## `(\w+)`", written, re.MULTILINE)
+    listed = re.findall(r"heading: \"pj\.(\w+)\"|^## `(\w+)`", written, re.MULTILINE)
     assert sorted(one or other for one, other in listed) == pj.__all__
     told = pydoc.plain(pydoc.render_doc(pj))
     assert [name for name in pj.__all__ if not re.search(rf"\b{name}\b", told)] == []

@@ -13,7 +13,8 @@ FLAGS = re.compile(r" \(--[^()]*\)")  # what a command calls it
 class DataWarning(UserWarning):
     """Data that are doubtful, or of which something was left out, such as rows without a target.
 
-    >>> str(DataWarning("the column 'day' looks like dates; leave it out (--drop day)", "day"))
+    >>> import popjax as pj
+    >>> str(pj.DataWarning("the column 'day' looks like dates; leave it out (--drop day)", "day"))
     "the column 'day' looks like dates; leave it out"
     """
 

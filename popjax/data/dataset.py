@@ -72,7 +72,8 @@ class Dataset:
         dropped: numbers of the rows that were left out, among those given.
         doubts: warnings about the target and the columns, one line each.
 
-    >>> dataset = load("wine")
+    >>> import popjax as pj
+    >>> dataset = pj.supervised("wine").dataset
     >>> dataset.x.shape, dataset.classes, dataset.columns[0]
     ((178, 13), ('class_0', 'class_1', 'class_2'), 'alcohol')
     """

@@ -62,8 +62,9 @@ def doubts(levels: Levels, rows: int) -> tuple[str, ...]:
     lines = [doubt_of_words(f"the column {name!r}", "level", texts) for name, texts in levels.items()]
     for name, texts in levels.items():
         if sum(DATE.fullmatch(text) is not None for text in texts) >= MOST * len(texts):
-            iso = all(map(ISO.fullmatch, texts))
-            what = f"looks like dates ({short(texts[0])})"
+            written = [text for text in texts if text.strip()]
+            iso = all(map(ISO.fullmatch, written))
+            what = f"looks like dates ({short(next(filter(DATE.fullmatch, written)))})"
             remedy = f"read them as dates (--dates {shlex.quote(name)}), or" if iso else "make numbers of them, or"
         elif sign := sign_of(texts):
             what, remedy = f"holds numbers with {sign} ({short(texts[0])})", f"write them without {sign}, or"

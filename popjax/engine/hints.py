@@ -95,7 +95,8 @@ def counts_of(task: Task, space: Space, points: Points, name: str) -> np.ndarray
         count = checked_count(task, name, active, len(rows))
         if count is None:
             uncounted = f"subject_to {name}: {the_task(task)} does not count its {name} before training"
-            raise ValueError(f"{uncounted}; give it hints=popjax.Hints({name}=...), or leave the limit out")
+            made = f"one that is made: task._replace(hints=task.hints._replace({name}=lambda hparams: ...))"
+            raise ValueError(f"{uncounted}; give it hints=popjax.Hints({name}=...), {made}; or leave the limit out")
         counts[rows] = count
     return counts
 

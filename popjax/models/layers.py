@@ -20,7 +20,10 @@ class Dropout(nnx.Module):
     batch and with any number of padded units. The trainer sets the keys; without it, the layer
     derives its masks from its first key, the same on every call.
 
-    >>> layer = Dropout(jnp.float32(0.5), rngs=nnx.Rngs(0))
+    >>> import jax.numpy as jnp
+    >>> import popjax as pj
+    >>> from flax import nnx
+    >>> layer = pj.layers.Dropout(jnp.float32(0.5), rngs=nnx.Rngs(0))
     >>> layer.eval()
     >>> layer(jnp.ones((2, 3))).sum().item()
     6.0
@@ -46,7 +49,9 @@ class Dropout(nnx.Module):
 def max_pool(x: jax.Array) -> jax.Array:
     """2 x 2 max-pooling of images (rows, height, width, channels); an odd last row or column of pixels is dropped.
 
-    >>> max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1)).ravel().tolist()
+    >>> import jax.numpy as jnp
+    >>> import popjax as pj
+    >>> pj.layers.max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1)).ravel().tolist()
     [5.0, 7.0, 13.0, 15.0]
     """
     return nnx.max_pool(x, (2, 2), (2, 2))

@@ -193,7 +193,7 @@ def heading(results: Results) -> str:
 
 def optimism(results: Results) -> str:
     """Why the winner won, and that its value is optimistic, in words."""
-    count, first = len(results.diverged), int(results.order[0])
+    count, first = len(results.order if results.cut_short else results.diverged), int(results.order[0])
     if count == 1:
         return "the only trial"
     another = results.best is not None and results.best.trial != first

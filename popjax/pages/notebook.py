@@ -21,7 +21,7 @@ def as_html(thing: Any) -> str:
     Their `_repr_html_` calls it. Text of the user's is escaped.
 
     >>> import popjax as pj
-    >>> page = as_html(pj.Space(learning_rate=pj.log_uniform(1e-4, 1), batch_size=32))
+    >>> page = pj.as_html(pj.Space(learning_rate=pj.log_uniform(1e-4, 1), batch_size=32))
     >>> "Space: 1 searched of 2" in page, "<td>learning_rate</td>" in page
     (True, True)
     """

@@ -39,7 +39,7 @@ def write_report(results: "Results", path: str | Path) -> Path:
     >>> task = pj.objective(lambda key, hparams: {"loss": (hparams["x"] - 0.3) ** 2})
     >>> results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=16)
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     path = write_report(results, place)
+    ...     path = pj.write_report(results, place)
     ...     path.name, "Winner: <b>trial" in path.read_text()
     ('report.html', True)
     """

@@ -20,7 +20,7 @@ def plot(results: Results, name: str = "curves") -> Any:
     >>> import popjax as pj
     >>> task = pj.objective(lambda key, hparams: {"loss": (hparams["x"] - 0.3) ** 2})
     >>> results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=16)
-    >>> figure = plot(results, "x")
+    >>> figure = pj.plot(results, "x")
     >>> type(figure).__name__, figure.layout.xaxis.title.text
     ('Figure', 'x')
     """

@@ -45,11 +45,13 @@ def rewrite[**P, T](function: Callable[P, T]) -> Callable[P, T]:
     inside a custom derivative is unchanged. The function is rewritten as it is traced, for the platform that JAX then
     uses.
 
+    >>> import jax
     >>> import jax.numpy as jnp
+    >>> import popjax as pj
     >>> kernel, image, layout = jnp.ones((3, 3, 1, 4)), jnp.ones((2, 8, 8, 1)), ("NHWC", "HWIO", "NHWC")
     >>> def forward(kernel, image):
     ...     return jax.lax.conv_general_dilated(image, kernel, (1, 1), "SAME", dimension_numbers=layout)
-    >>> bool(jnp.allclose(rewrite(forward)(kernel, image), forward(kernel, image)))
+    >>> bool(jnp.allclose(pj.rewrite(forward)(kernel, image), forward(kernel, image)))
     True
     """
 

@@ -42,11 +42,12 @@ def best(
     Raises ValueError for another `mode` or `at`, a `keep` or `patience` that is not a whole number of at least 1, a
     `patience` with at="last", and another `subject_to`.
 
-    >>> best("val_loss", keep=5).written()
+    >>> import popjax as pj
+    >>> pj.best("val_loss", keep=5).written()
     {'rule': 'best', 'metric': 'val_loss', 'mode': None, 'keep': 5, 'at': 'last', 'patience': None}
-    >>> best("val_loss", at="best", patience=10)
+    >>> pj.best("val_loss", at="best", patience=10)
     best(metric='val_loss', keep=1, at='best', patience=10)
-    >>> best("val_loss", subject_to="parameters<=10000").subject_to
+    >>> pj.best("val_loss", subject_to="parameters<=10000").subject_to
     ('parameters <= 10000',)
     """
     return Rule(metric, mode, keep, at, patience, subject_to)  # type: ignore[arg-type]
@@ -91,8 +92,10 @@ def one_se(
     The error is that of the mean over folds and repeats; a search with one member per trial raises ValueError. The
     arguments are those of `best`.
 
+    >>> import numpy as np
+    >>> import popjax as pj
     >>> values = {"val_accuracy": np.array([0.90, 0.89, 0.5]), "parameters": np.array([900, 100, 1])}
-    >>> one_se("val_accuracy").winner(Finished(values, {"val_accuracy": np.array([0.02, 0.1, 0.1])}))
+    >>> pj.one_se("val_accuracy").winner(pj.Finished(values, {"val_accuracy": np.array([0.02, 0.1, 0.1])}))
     1
     """
     return OneSe(metric, mode, keep, at, patience, subject_to)  # type: ignore[arg-type]
@@ -148,7 +151,8 @@ def together(
 
     Raises ValueError as `best` does, and for another method.
 
-    >>> together(5, metric="val_loss").keep
+    >>> import popjax as pj
+    >>> pj.together(5, metric="val_loss").keep
     5
     """
     keep = check_count("size", size)

@@ -117,7 +117,9 @@ def pareto(*objectives: Metric | str, keep: int = 1, subject_to: str | Sequence[
 
     Raises ValueError for a single objective, and for a first one that is not a metric.
 
-    >>> rule = pareto("val_loss", "parameters")
+    >>> import numpy as np
+    >>> import popjax as pj
+    >>> rule = pj.pareto("val_loss", "parameters")
     >>> values = {"val_loss": np.array([0.1, 0.3, 0.2, 0.4]), "parameters": np.array([90, 10, 20, 30])}
     >>> rule.order(values).tolist(), rule.front(values).tolist()
     ([2, 1, 0, 3], [0, 2, 1])

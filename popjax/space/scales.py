@@ -22,7 +22,13 @@ class Scale:
     Attributes:
         name: the scale's name as it is spelled.
         low, high: the smallest and the largest value; None if not all values are numbers.
-        static: True if the user asks for a static hyperparameter: a Python value in the program.
+        static: True if the user asks for a static hyperparameter: a Python value, which each value's own program holds,
+            as for a shape of a model of your own; else an array's element, whose change compiles nothing.
+
+    >>> import popjax as pj
+    >>> scale = pj.log_uniform(1e-4, 1)
+    >>> isinstance(scale, pj.Scale), scale.low, scale.high, scale.static
+    (True, 0.0001, 1, False)
     """
 
     name: ClassVar[str]
@@ -57,7 +63,8 @@ class Scale:
 
         Elsewhere it is null in tables, and reading it raises `Inactive` if the others are static.
 
-        >>> print(OneMinusLogUniform(0.9, 0.999).when(optimizer="sgd"))
+        >>> import popjax as pj
+        >>> print(pj.one_minus_log_uniform(0.9, 0.999).when(optimizer="sgd"))
         one_minus_log_uniform(0.9, 0.999) when optimizer=sgd
         """
         return Entry(self, condition)
@@ -73,7 +80,8 @@ class Scale:
 
         Raises ValueError for a value that the scale does not have, and as `Belief` does.
 
-        >>> print(LogUniform(1e-4, 1).near(0.01, width=0.05).when(optimizer="sgd"))
+        >>> import popjax as pj
+        >>> print(pj.log_uniform(1e-4, 1).near(0.01, width=0.05).when(optimizer="sgd"))
         log_uniform(0.0001, 1) near 0.01, width=0.05 when optimizer=sgd
         """
         return Entry(self).near(*values, width=width, share=share)
@@ -86,7 +94,8 @@ class Scale:
     def has(self, value: Any) -> bool:
         """True if `value` is one of the scale's values.
 
-        >>> Integers(1, 4).has(3), Integers(1, 4).has(2.5), Choice("sgd", "adam").has("adamw")
+        >>> import popjax as pj
+        >>> pj.integers(1, 4).has(3), pj.integers(1, 4).has(2.5), pj.choice("sgd", "adam").has("adamw")
         (True, False, False)
         """
         between = self.numeric and finite(value) and self.low <= value <= self.high
@@ -236,7 +245,8 @@ class Uniform(Range):
 
     Raises ValueError for an end that is not a finite number, or a low above the high; so do all ranges.
 
-    >>> Uniform(0, 0.5).from_unit(0.5)
+    >>> import popjax as pj
+    >>> pj.uniform(0, 0.5).from_unit(0.5)
     0.25
     """
 
@@ -248,7 +258,8 @@ class LogUniform(Range):
 
     Raises ValueError for a low of 0 or below.
 
-    >>> round(LogUniform(1e-4, 1).from_unit(0.5), 6)
+    >>> import popjax as pj
+    >>> round(pj.log_uniform(1e-4, 1).from_unit(0.5), 6)
     0.01
     """
 
@@ -273,7 +284,8 @@ class OneMinusLogUniform(Range):
 
     Raises ValueError for a high of 1 or above.
 
-    >>> round(OneMinusLogUniform(0.9, 0.999).from_unit(0.5), 6)
+    >>> import popjax as pj
+    >>> round(pj.one_minus_log_uniform(0.9, 0.999).from_unit(0.5), 6)
     0.99
     """
 
@@ -298,7 +310,8 @@ class Integers(Range):
 
     Raises ValueError for an end that is not whole.
 
-    >>> Integers(2, 4).from_unit([0.0, 0.5, 1.0])
+    >>> import popjax as pj
+    >>> pj.integers(2, 4).from_unit([0.0, 0.5, 1.0])
     array([2, 3, 4])
     """
 
@@ -353,7 +366,8 @@ class LogIntegers(Integers):
 
     Raises ValueError for an end that is not whole, or a low below 1.
 
-    >>> LogIntegers(1, 127).from_unit(0.5)
+    >>> import popjax as pj
+    >>> pj.log_integers(1, 127).from_unit(0.5)
     11
     """
 
@@ -376,7 +390,8 @@ class Choice(Scale):
 
     Raises ValueError for no values, a repeated one, and one that is not a finite number, str or bool.
 
-    >>> Choice(16, 32, 64, 128).from_unit(0.3)
+    >>> import popjax as pj
+    >>> pj.choice(16, 32, 64, 128).from_unit(0.3)
     32
     """
 
@@ -453,7 +468,8 @@ class Constant(Scale):
 
     Raises ValueError for a value that is not a finite number, str or bool.
 
-    >>> Constant("relu").from_unit(0.3)
+    >>> import popjax as pj
+    >>> pj.Constant("relu").from_unit(0.3)
     'relu'
     """
 

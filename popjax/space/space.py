@@ -53,8 +53,8 @@ class Space(Mapping[str, Scale]):
         beliefs: name -> Belief, of the hyperparameters that have one.
         constraints: what every point satisfies.
 
-    >>> from popjax.space.scales import integers, log_uniform
-    >>> space = Space(learning_rate=log_uniform(1e-4, 1), hidden=integers(50, 100), momentum=0.9)
+    >>> import popjax as pj
+    >>> space = pj.Space(learning_rate=pj.log_uniform(1e-4, 1), hidden=pj.integers(50, 100), momentum=0.9)
     >>> {name: column.dtype.kind for name, column in space.sample(3).items()}
     {'learning_rate': 'f', 'hidden': 'i', 'momentum': 'f'}
     """
@@ -121,8 +121,8 @@ class Space(Mapping[str, Scale]):
 
         Raises ValueError for an invalid constraint, and one that reads what is not in the space, or has no numbers.
 
-        >>> from popjax.space.scales import integers
-        >>> space = Space(hidden=integers(50, 100), depth=integers(2, 4)).where("hidden * depth <= 300")
+        >>> import popjax as pj
+        >>> space = pj.Space(hidden=pj.integers(50, 100), depth=pj.integers(2, 4)).where("hidden * depth <= 300")
         >>> points = space.sample(100)
         >>> len(points["hidden"]), bool((points["hidden"] * points["depth"] <= 300).all())
         (100, True)
@@ -151,8 +151,9 @@ class Space(Mapping[str, Scale]):
         search needs no earlier results. Raises ValueError without results, for a run in which no trial ranks, and if
         they share no hyperparameter.
 
+        >>> import numpy as np
         >>> import popjax as pj
-        >>> space = Space(x=pj.uniform(0, 1))
+        >>> space = pj.Space(x=pj.uniform(0, 1))
         >>> task = pj.objective(lambda key, hparams: {"loss": (hparams["x"] - 0.3) ** 2})
         >>> believed = space.near(pj.search(task, space, trials=64))
         >>> bool(np.median(abs(believed.sample(100)["x"] - 0.3)) < 0.15)

@@ -49,7 +49,8 @@ def check_directory(directory: Path, resumed: str | None = None) -> None:
     except OSError as error:
         raise ValueError(f"{name} cannot be written: {error.strerror}; choose another directory") from None
     if held:
-        raise ValueError(f"{name} holds a {held[0]}; choose another directory, or resume it")
+        remedy = "choose another directory, or go on with it: --resume, in Python resume=True"
+        raise ValueError(f"{name} holds a {held[0]}; {remedy}")
     existing = directory
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent

@@ -42,8 +42,10 @@ class Results(TrialRecords):
 
     The others are those of TrialRecords.
 
+    >>> import numpy as np
+    >>> import popjax as pj
     >>> loss = np.array([[3.0, 1.0], [3.0, 2.0]])[:, None, None]
-    >>> results = Results({"learning_rate": np.array([0.1, 0.2])}, {"loss": loss}, Rule("loss"))
+    >>> results = pj.Results({"learning_rate": np.array([0.1, 0.2])}, {"loss": loss}, pj.Rule("loss"))
     >>> results.best
     Best(trial=0, hparams={'learning_rate': 0.1}, value=1.0)
     """
@@ -263,7 +265,7 @@ class Results(TrialRecords):
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
         ...     results.save(place)
-        ...     Results.load(place).best == results.best
+        ...     pj.Results.load(place).best == results.best
         True
         """
         return cls(**run_files.read_run(Path(directory), rank))

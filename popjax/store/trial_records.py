@@ -252,6 +252,7 @@ class TrialRecords:
         """Trials that no other beats in all objectives, best first by the first one; with one objective, those with its
         best value.
 
+        >>> import numpy as np
         >>> import popjax as pj
         >>> cost = lambda key, hparams: {"loss": hparams["x"], "error": 1 - hparams["x"]}
         >>> rank = pj.pareto("loss", "error")

@@ -327,9 +327,10 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
             cells are permuted; below 0 if it becomes better. Of two columns that say the same both may seem worthless.
             Not there if `minutes` or an interrupt ended the search.
 
+    >>> import popjax as pj
     >>> from sklearn.datasets import load_wine
     >>> x, y = load_wine(return_X_y=True)
-    >>> classifier = PopulationClassifier({"learning_rate": 0.01, "hidden": 16}, trials=2, epochs=10).fit(x, y)
+    >>> classifier = pj.PopulationClassifier({"learning_rate": 0.01, "hidden": 16}, trials=2, epochs=10).fit(x, y)
     >>> classifier.score(x, y) > 0.9
     True
     """
@@ -355,9 +356,10 @@ class PopulationRegressor(RegressorMixin, PopulationEstimator):
     `rank` may be "loss", "mse", "mae", "r2", "rmse", "mape"... If y is one value in all rows, that is what is
     predicted, with a DataWarning; nothing is searched then, so that there are no results_.
 
+    >>> import popjax as pj
     >>> from sklearn.datasets import load_diabetes
     >>> x, y = load_diabetes(return_X_y=True)
-    >>> regressor = PopulationRegressor({"learning_rate": 0.01, "hidden": 16}, trials=2, epochs=10).fit(x, y)
+    >>> regressor = pj.PopulationRegressor({"learning_rate": 0.01, "hidden": 16}, trials=2, epochs=10).fit(x, y)
     >>> regressor.score(x, y) > 0.4
     True
     """

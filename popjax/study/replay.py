@@ -89,12 +89,10 @@ def replay(results: Results, trial: int, task: Task) -> dict[str, np.ndarray]:
     trial's ancestors are replayed too (see `Results.history`): epoch e of the curve is that of trial `lineage[e]`.
     Raises ValueError for an unknown trial, and for another task than that of the run.
 
-    >>> from popjax.space.scales import uniform
-    >>> from popjax.task import objective
-    >>> task = objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
-    >>> from popjax.study.search import search
-    >>> results = search(task, Space(x=uniform(0, 1)), trials=4)
-    >>> bool(replay(results, 3, task)["loss"][0] == results.curves["loss"][3, 0])
+    >>> import popjax as pj
+    >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
+    >>> results = pj.search(task, pj.Space(x=pj.uniform(0, 1)), trials=4)
+    >>> bool(pj.replay(results, 3, task)["loss"][0] == results.curves["loss"][3, 0])
     True
     """
     trial = check_number("replay: there is no trial", trial, len(results.diverged))

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,9 @@ class Search:
             task=request.task,
             summary=figures,
         )
+        began = time.monotonic()
         further = {"ensemble": None, **told_afterwards(request.task, results, self.directory is not None)}
+        further["afterwards_seconds"] = time.monotonic() - began
         together = further.pop("together", combined_trials(results))
         return dataclasses.replace(results, ensemble=together, summary=figures | further)
 

@@ -99,13 +99,13 @@ def search(
         ValueError: for anything that cannot be trained, in one line, before compiling; for a run that is resumed with
             another configuration; its subclass Corrupt for a directory with damaged files.
         InUse: another process writes to `out`.
+        KeyboardInterrupt: after Ctrl-C in a script, when all is written to `out`; a notebook has the results so far.
         MemoryError: not even one model fits.
 
+    >>> import popjax as pj
     >>> import jax.numpy as jnp
-    >>> from popjax.space.scales import log_uniform
-    >>> from popjax.task import objective
-    >>> task = objective(lambda key, hparams: {"loss": (jnp.log10(hparams["x"]) + 2) ** 2})
-    >>> results = search(task, Space(x=log_uniform(1e-4, 1)), trials=64)
+    >>> task = pj.objective(lambda key, hparams: {"loss": (jnp.log10(hparams["x"]) + 2) ** 2})
+    >>> results = pj.search(task, pj.Space(x=pj.log_uniform(1e-4, 1)), trials=64)
     >>> 0.005 < results.best.hparams["x"] < 0.02
     True
     """
@@ -140,7 +140,8 @@ def search(
 def interrupt_words(out: Any) -> str:
     """The message printed at an interrupt."""
     if not in_ipython():
-        return "stopping after this epoch; interrupt again to stop at once"
+        on = "" if out is None else f"; resume=True goes on with what is in {str(out)!r}"
+        return f"stopping after this epoch{on}; interrupt again to stop at once"
     on = "; to resume, run the cell again" if out is not None else "; with out=DIR running the cell again would resume"
     return f"stopping after this epoch, with the results so far{on}; interrupt again to stop at once"
 

@@ -66,10 +66,11 @@ class Session:
         ValueError: for anything that cannot be trained.
         InUse: another process has a session in `out`.
 
+    >>> import popjax as pj
     >>> import jax.numpy as jnp
     >>> def epoch(x, hparams, data):
     ...     return x - hparams["learning_rate"] * 2 * x, {"loss": x**2}
-    >>> session = Session(Task(lambda key, hparams, data: jnp.ones(()), epoch, ()), {"learning_rate": 0.25})
+    >>> session = pj.Session(pj.Task(lambda key, hparams, data: jnp.ones(()), epoch, ()), {"learning_rate": 0.25})
     >>> session.train(2)
     >>> session.set(learning_rate=0.5)
     >>> session.train(2)

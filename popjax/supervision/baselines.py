@@ -159,7 +159,10 @@ def trees_scores(task: Supervised, rows: np.ndarray) -> dict[str, float]:
         return {}
     others = np.delete(np.arange(len(dataset)), rows)
     texts = [name in dataset.levels for name in dataset.columns] or [False] * dataset.x.shape[1]
-    model = task.fit.kind.trees(dataset.x[others], dataset.y[others], texts)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, "openmp"):  # threads that wait for each other take minutes beside other processes
+        model = task.fit.kind.trees(dataset.x[others], dataset.y[others], texts)
     return {} if model is None else task.judged(model(dataset.x[rows]), rows)
 
 

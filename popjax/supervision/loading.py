@@ -39,7 +39,7 @@ def load_best(directory: str | Path, model: Callable[..., Any] | None = None, tr
     >>> x, y = load_iris(return_X_y=True)
     >>> with tempfile.TemporaryDirectory() as place:
     ...     results = pj.search(pj.supervised((x, y)), {"learning_rate": 0.1}, trials=1, out=f"{place}/run")
-    ...     winner = load_best(f"{place}/run")
+    ...     winner = pj.load_best(f"{place}/run")
     >>> bool((winner.predict(x) == y).mean() > 0.9)
     True
     """
@@ -60,6 +60,8 @@ def predictor(
     """A trained trial of `results` as a predictor; the winner if `trial` is None.
 
     Args:
+        results: of a search, or loaded.
+        trial: the number of a trial that the rule kept; the winner if None.
         model: the callable that was passed to `supervised`, for loaded results of a custom model.
         transform: likewise for a custom transform.
 
@@ -70,7 +72,7 @@ def predictor(
     >>> x = np.random.default_rng(0).normal(size=(200, 3))
     >>> task = pj.supervised((x, x[:, 0] > 0))
     >>> results = pj.search(task, {"learning_rate": pj.log_uniform(1e-3, 1), "hidden": 8}, trials=4, epochs=5)
-    >>> predictor(results).predict(x[:5]).shape
+    >>> pj.predictor(results).predict(x[:5]).shape
     (5,)
     """
     if trial is None and results.best is None:

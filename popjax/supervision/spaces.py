@@ -57,9 +57,10 @@ def default_space(
     Raises:
         ValueError: for a priority that is not 1, 2 or 3, and an unknown model.
 
-    >>> list(default_space(priority=2, optimizer="adam"))
+    >>> import popjax as pj
+    >>> list(pj.default_space(priority=2, optimizer="adam"))
     ['learning_rate', 'hidden', 'batch_size']
-    >>> print(default_space(optimizer=["adam", "sgd"]).entries()["momentum"])
+    >>> print(pj.default_space(optimizer=["adam", "sgd"]).entries()["momentum"])
     one_minus_log_uniform(0.9, 0.999) when optimizer=sgd
     """
     if priority not in PRIORITIES:

@@ -116,9 +116,10 @@ def supervised(
 
     and val_<name> of each of `metrics`. Raises ValueError for data or names that cannot be used.
 
+    >>> import popjax as pj
     >>> import numpy as np
     >>> x = np.random.default_rng(0).normal(size=(100, 3))
-    >>> task = supervised((x, x[:, 0] > 0), optimizer="adam")
+    >>> task = pj.supervised((x, x[:, 0] > 0), optimizer="adam")
     >>> task.metric, task.mode
     ('val_accuracy', 'max')
     """

@@ -29,7 +29,7 @@ def near(space: Space, *results: Any, share: float = SHARE) -> Space:
     >>> import popjax as pj
     >>> space = pj.Space(x=pj.uniform(0, 1))
     >>> task = pj.objective(lambda key, hparams: {"loss": (hparams["x"] - 0.3) ** 2})
-    >>> sorted(near(space, pj.search(task, space, trials=64)).beliefs)
+    >>> sorted(pj.near(space, pj.search(task, space, trials=64)).beliefs)
     ['x']
     """
     if not isinstance(space, Space):

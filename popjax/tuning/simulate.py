@@ -69,7 +69,7 @@ def simulate(
     ...     return x - hparams["rate"] * x, {"loss": x**2}
     >>> task = pj.Task(lambda key, hparams, data: 1.0, epoch, ())
     >>> full = pj.search(task, {"rate": pj.uniform(0, 1)}, trials=8, epochs=6)
-    >>> simulate(pj.halving(), full)
+    >>> pj.simulate(pj.halving(), full)
     Simulated(trials=8, best=5, spent=28)
     >>> full.best.trial, full.done.sum().item()
     (5, 48)

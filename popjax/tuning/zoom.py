@@ -51,12 +51,12 @@ def refine(space: Space, results: Results, top: float = 0.1, extend: bool = Fals
         ValueError: if no trial is left to zoom in on, `top` is no such share, or the results
             lack a hyperparameter of `space`.
 
+    >>> import numpy as np
     >>> import popjax as pj
-    >>> from popjax.space.scales import log_uniform
-    >>> space = Space(x=log_uniform(1e-4, 1))
+    >>> space = pj.Space(x=pj.log_uniform(1e-4, 1))
     >>> points = space.sample(50)
     >>> loss = (np.log10(points["x"]) + 2) ** 2
-    >>> narrow = refine(space, Results(points, {"loss": loss[:, None, None, None]}, pj.best("loss")))
+    >>> narrow = pj.refine(space, pj.Results(points, {"loss": loss[:, None, None, None]}, pj.best("loss")))
     >>> 1e-3 < narrow["x"].low < 0.01 < narrow["x"].high < 0.1
     True
     """

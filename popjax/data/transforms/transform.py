@@ -20,8 +20,11 @@ class Transform:
     Attributes:
         missing: True if rows may have missing cells, NaN in `x`, although the table is read with missing="error".
 
+    >>> import dataclasses
+    >>> import numpy as np
+    >>> import popjax as pj
     >>> @dataclasses.dataclass(frozen=True, eq=False)
-    ... class Logs(Transform):
+    ... class Logs(pj.Transform):
     ...     least: np.ndarray | None = None
     ...     def fit(self, x, columns):
     ...         return Logs(x.min(0))

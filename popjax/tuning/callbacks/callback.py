@@ -56,12 +56,12 @@ class Callback:
 
     A callback that raises is reported once, and not called again; the run goes on.
 
-    >>> class Worst(Callback):
+    >>> import popjax as pj
+    >>> class Worst(pj.Callback):
     ...     def begin(self, run):
     ...         self.worst = 0.0
     ...     def epoch(self, result):
     ...         self.worst = max(self.worst, float(result.metrics["loss"].max()))
-    >>> import popjax as pj
     >>> worst = Worst()
     >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
     >>> results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=50, callbacks=[worst])

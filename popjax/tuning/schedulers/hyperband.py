@@ -28,15 +28,25 @@ def hyperband(reduction_factor: int = 3, min_epochs: int = 1) -> Callable[[Probl
 
     Raises ValueError for other numbers and, when called with a problem, for a first rung beyond the last epoch.
 
-    >>> shares(143, brackets=5, reduction_factor=3).tolist()  # as in their table 1
-    [81, 34, 15, 8, 5]
+    >>> import popjax as pj
+    >>> def epoch(x, hparams, data):
+    ...     x = x - hparams["rate"] * x
+    ...     return x, {"loss": x**2}
+    >>> task = pj.Task(lambda key, hparams, data: 1.0, epoch, ())
+    >>> results = pj.search(task, {"rate": pj.uniform(0, 1)}, trials=22, epochs=9, scheduler=pj.hyperband())
+    >>> sorted(results.epochs_run.tolist())
+    [1, 1, 1, 1, 1, 1, 1, 1, 3, 3, 3, 3, 3, 3, 9, 9, 9, 9, 9, 9, 9, 9]
     """
     check_rungs("hyperband", reduction_factor, min_epochs)
     return functools.partial(brackets_by, reduction_factor=int(reduction_factor), min_epochs=int(min_epochs))
 
 
 def shares(trials: int, brackets: int, reduction_factor: int) -> np.ndarray:
-    """Number of trials (brackets,) of each bracket, the one with the most rungs first."""
+    """Number of trials (brackets,) of each bracket, the one with the most rungs first.
+
+    >>> shares(143, brackets=5, reduction_factor=3).tolist()  # as in table 1 of Li et al. (2018)
+    [81, 34, 15, 8, 5]
+    """
     rungs = np.arange(brackets - 1, -1, -1)
     weights = np.array([math.ceil(brackets / (s + 1) * reduction_factor**s) for s in rungs.tolist()])
     exact = trials * weights / weights.sum()
