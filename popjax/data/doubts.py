@@ -57,7 +57,7 @@ def doubts(levels: Levels, rows: int) -> tuple[str, ...]:
     >>> for line in doubts({"day": ("2024-01-31", "2024-02-01"), "colour": ("blue", "red")}, 100):
     ...     print(line)
     the column 'day' looks like dates ('2024-01-31'), each of which is a level of its own; read them as dates \
-(--dates day), or leave it out (--drop day)
+(--dates day), in a DataFrame by pandas.to_datetime, or leave it out (--drop day)
     """
     lines = [doubt_of_words(f"the column {name!r}", "level", texts) for name, texts in levels.items()]
     for name, texts in levels.items():
@@ -65,7 +65,8 @@ def doubts(levels: Levels, rows: int) -> tuple[str, ...]:
             written = [text for text in texts if text.strip()]
             iso = all(map(ISO.fullmatch, written))
             what = f"looks like dates ({short(next(filter(DATE.fullmatch, written)))})"
-            remedy = f"read them as dates (--dates {shlex.quote(name)}), or" if iso else "make numbers of them, or"
+            ways = f"read them as dates (--dates {shlex.quote(name)}), in a DataFrame by pandas.to_datetime, or"
+            remedy = ways if iso else "make numbers of them, or"
         elif sign := sign_of(texts):
             what, remedy = f"holds numbers with {sign} ({short(texts[0])})", f"write them without {sign}, or"
         elif len(texts) >= max(FEW, UNIQUE * rows):

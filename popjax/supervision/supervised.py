@@ -10,6 +10,7 @@ from popjax.core.text import lookup
 from popjax.data.checks import AUTO
 from popjax.data.columns import check_one_hot
 from popjax.data.dataset import Dataset, images
+from popjax.data.dependent import dependent
 from popjax.data.parts import parts_of
 from popjax.data.scarce import repeated, scarce
 from popjax.data.splits import Splitting, untimely
@@ -197,6 +198,7 @@ def of_data(data: Any, options: ProblemOptions) -> Supervised:
         None if shuffle else untimely(task.split),
         scarce(dataset, task.split),
         *repeated(dataset, splitting, task.split),
+        *dependent(dataset, splitting),
     )
     for note in filter(None, notes):
         doubt(note)
