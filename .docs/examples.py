@@ -28,7 +28,7 @@ def fenced(text: str) -> str:
 def apart(text: str) -> str:
     """The text with an entry for each of several arguments that are described together, the last with the words.
 
-    >>> print(apart("Args:\n    low, high: the ends."))
+    >>> print(apart("Args:\\n    low, high: the ends."))
     Args:
         low: see `high`.
         high: the ends.

@@ -166,7 +166,8 @@ def at_work(ended: Ended) -> bool:
 
 def python_began(ended: Ended) -> bool:
     """Whether Python was still starting, or importing what sets popjax's handler, so that SIGINT ends it by itself."""
-    return ended.code in (1, -signal.SIGINT) and "enter(" not in ended.err
+    asked = ended.code == -signal.SIGINT or (ended.code == 1 and "KeyboardInterrupt" in ended.err)
+    return asked and "enter(" not in ended.err
 
 
 def different(work: Sweep | Babysitter, alone: Path, other: Path) -> list[str]:

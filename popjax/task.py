@@ -472,7 +472,7 @@ def unknown_metric(task: Task, metric: str | None, known: Iterable[str]) -> Valu
         return ValueError(f"unknown metric {metric!r}; {reports}; write {task.remedies[name]}")
     same = Metric.of("validation", name)
     near = f"; did you mean {str(same)!r}?" if same in (*known, *others) else meant(name, (*known, *others), 0.65)
-    if metric == task.metric:  # what it was made to report
+    if metric == task.metric and not near:  # what it was made to report
         near = f"; name one of these where the task is made, as in metric={known[0]!r}"
     return ValueError(f"unknown metric {metric!r}; {reports}{near}")
 

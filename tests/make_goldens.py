@@ -1,4 +1,4 @@
-"""Writes tests/golden/FORMAT-*: run directories as they are written today, which later versions must read.
+"""Writes tests/golden/MINOR-*: run directories as they are written today, which later versions must read.
 
 Not part of the suite: `python tests/make_goldens.py`, once for each minor version, on a quiet machine (with
 the names of kinds it draws those alone). See test_golden.py.
@@ -12,9 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from popjax.store.files import FORMAT
+import popjax as pj
 
 GOLDEN = Path(__file__).parent / "golden"
+MINOR = ".".join(pj.__version__.split(".")[:2])  # the minor version of popjax
 WINE = ["--epochs", "6", "--dataset", "wine", "--set", "hidden=integers(3,5)", "--set", "depth=choice(1,2)"]
 WINE += ["--set", "batch_size=choice(16,32)", "--set", "momentum=0.9", "--quiet"]
 RATE = ["--set", "learning_rate=log_uniform(1e-3,3e-2)"]
@@ -63,7 +64,7 @@ def run(place: Path, arguments: list[str], killed: str | None = None, name: str 
 def make(kind: str, arguments: list[str], place: Path) -> None:
     """A finished run, a killed one, and what the killed one must come to."""
     shutil.copy(GOLDEN / "task_of_golden.py", place)
-    whole, killed = place / f"{FORMAT}-{kind}", place / f"{FORMAT}-{kind}-interrupted"
+    whole, killed = place / f"{MINOR}-{kind}", place / f"{MINOR}-{kind}-interrupted"
     assert run(place, [*arguments, "--out", whole.name]) == 0
     assert run(place, [*arguments, "--out", killed.name], KILLED) < 0
     shutil.copytree(killed, place / "again")
@@ -81,7 +82,7 @@ def make(kind: str, arguments: list[str], place: Path) -> None:
 
 def make_session(place: Path) -> None:
     """A finished babysitter and a killed one, which has gone back and goes on with the rest of the script."""
-    whole, killed = place / f"{FORMAT}-session", place / f"{FORMAT}-session-interrupted"
+    whole, killed = place / f"{MINOR}-session", place / f"{MINOR}-session-interrupted"
     assert run(place, [*SESSION, "--out", whole.name], name="babysit", typed="\n".join(SCRIPT)) == 0
     typed = "\n".join([*SCRIPT[:6], "save"])
     late = KILLED.replace(f"== {COMMIT}:", "== 10:")
@@ -93,7 +94,7 @@ def make_session(place: Path) -> None:
 
 def keep(kind: str, arguments: list[str], directories: list[Path]) -> None:
     """Put directories in the place of the golden ones of their kind."""
-    for old in GOLDEN.glob(f"{FORMAT}-{kind}*"):
+    for old in GOLDEN.glob(f"{MINOR}-{kind}*"):
         shutil.rmtree(old)
     for directory in directories:
         (directory / "command.json").write_text(json.dumps(arguments))
@@ -112,7 +113,7 @@ def main() -> None:
                 make_session(Path(place))
             else:
                 make(kind, COMMANDS[kind], Path(place))
-    (GOLDEN / f"{FORMAT}-machine.json").write_text(json.dumps(machine(), indent=1) + "\n")
+    (GOLDEN / f"{MINOR}-machine.json").write_text(json.dumps(machine(), indent=1) + "\n")
 
 
 if __name__ == "__main__":

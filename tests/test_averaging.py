@@ -2,16 +2,20 @@
 
 import numpy as np
 import pytest
+import stopping
+from test_budget import Stops
 from test_population_equals_loop import assert_same_as_loop, space_for
 
 import popjax as pj
 from popjax.core.trees import named_leaves
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_a_population_with_means_equals_a_loop(x64, rows, optimizer):
-    """Of several widths, depths, batch sizes and windows, no mean among them."""
-    assert_same_as_loop(rows, optimizer, "inverse", 3, space_for(optimizer, "inverse", ema=pj.choice(0.0, 0.5, 0.95)))
+@pytest.mark.parametrize(("optimizer", "lanes", "branches"), [("sgd", 1, 8), ("adamw", 1, 1), ("adam", 4, 1)])
+def test_a_population_with_means_equals_a_loop(x64, rows, optimizer, lanes, branches, monkeypatch):
+    """Of several widths, depths, windows, no mean among them, and batch sizes, also as sums of micro-batches."""
+    monkeypatch.setattr("popjax.engine.tracer.MOST_BRANCHES", branches)
+    space = space_for(optimizer, "inverse", ema=pj.choice(0.0, 0.5, 0.95))
+    assert_same_as_loop(rows, optimizer, "inverse", 3, space, backend=pj.Local(lanes))
 
 
 def test_no_mean_is_the_bits_of_before(rows):
@@ -57,15 +61,33 @@ def test_the_mean_is_what_predicts_and_goes_on(rows, tmp_path):
     space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), hidden=8, ema=pj.one_minus_log_uniform(0.9, 0.999))
     rank = pj.best("val_loss", at="best", keep=2)
     alone = pj.search(task, space, trials=6, epochs=8, rank=rank)
-    minutes = {"minutes": 1e-6, "out": tmp_path / "run"}
-    pj.search(task, space, trials=6, epochs=8, rank=rank, **minutes)
-    resumed = pj.search(task, space, trials=6, epochs=8, rank=rank, out=tmp_path / "run", resume=True)
+    stops = Stops(3)
+    options = {"trials": 6, "epochs": 8, "rank": rank, "out": tmp_path / "run"}
+    stopping.search(task, space, stop=stops.stop, every=1, callbacks=[stops], **options)
+    resumed = pj.search(task, space, every=1, resume=True, **options)
+    assert resumed.summary["steps_run"] == alone.summary["model_steps"] * 5 // 8
     for name, curve in alone.curves.items():
         np.testing.assert_array_equal(resumed.curves[name], curve)
     x, y = task.dataset.x[task.split.validation[0]], task.dataset.y[task.split.validation[0]]
     chances = pj.load_best(tmp_path / "run").predict_proba(x)
     loss = -np.log(chances[np.arange(len(y)), y]).mean()
     assert loss == pytest.approx(resumed.best.value, rel=1e-5)
+
+
+def test_it_may_change_on_the_way(x64, rows):
+    """A person sets it after two epochs: the mean goes on, each update by the window that it had."""
+    task = pj.supervised(rows, optimizer="sgd")
+    updates = len(task.split.train[0])  # all rows are a batch
+    hparams = {"learning_rate": 0.1, "hidden": 4, "depth": 1, "batch_size": updates}
+    raw = states(task, hparams, 4)
+    session = pj.Session(task, hparams | {"ema": 0.9}, epochs=4, space=pj.Space(**hparams, ema=pj.uniform(0.1, 0.95)))
+    session.train(2)
+    session.set(ema=0.5)
+    session.train(2)
+    kernels = [one["params.out.kernel"] for one in raw]
+    shares = [0.1 * 0.9 * 0.25, 0.1 * 0.25, 0.5 * 0.5, 0.5]
+    expected = sum(share * kernel for share, kernel in zip(shares, kernels, strict=True)) / (1 - 0.81 * 0.25)
+    np.testing.assert_allclose(session.state.params["out"]["kernel"], expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("ema", [1.0, -0.1, float("nan")])

@@ -1,7 +1,7 @@
 """Run directories stay readable for two minor versions, and of the present one go on: finished, and killed.
 
 Each holds `command.json`, the arguments that made it without --out; a killed one also `expected/`, the tables that the
-same command wrote when it was left alone, and the optimizer updates that were left to do. FORMAT-machine.json says
+same command wrote when it was left alone, and the optimizer updates that were left to do. MINOR-machine.json says
 where they were made, by make_goldens.py.
 """
 
@@ -20,15 +20,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import soaked
+from make_goldens import MINOR
 from sklearn.datasets import load_wine
 
 import popjax as pj
-from popjax.store.files import FORMAT, READ, read_json, write_json
+from popjax.core.storage import Corrupt
+from popjax.store.files import read_json, write_json
 from popjax.study.directory import Recorded
 
 GOLDEN = Path(__file__).parent / "golden"
-KINDS = [f"{FORMAT}-{kind}" for kind in make_goldens.COMMANDS]
-OLDER = [f"{number}-{kind}" for number in READ if number != FORMAT for kind in make_goldens.COMMANDS]
+MAJOR, NUMBER = MINOR.split(".")
+KINDS = [f"{MINOR}-{kind}" for kind in make_goldens.COMMANDS]
+OLDER = [f"{MAJOR}.{int(NUMBER) - 1}-{kind}" for kind in make_goldens.COMMANDS]
 TABLES = ("trials.parquet", "curves.parquet")
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
 VECTORS = ("sse", "ssse", "avx", "fma", "f16c", "amx")
@@ -49,7 +52,7 @@ def machine():
 
 def same_machine(name):
     """Whether a golden directory was made on a machine like this."""
-    return machine() == json.loads((GOLDEN / f"{name[0]}-machine.json").read_text())
+    return machine() == json.loads((GOLDEN / f"{name.split('-')[0]}-machine.json").read_text())
 
 
 def trials_written(golden):
@@ -132,16 +135,16 @@ def test_a_finished_run_trains_nothing_more(kind, run, command, tmp_path):
         assert_same_bits(GOLDEN / kind / table, tmp_path / "run" / table)
 
 
-def test_a_run_of_an_older_format_is_not_resumed(run, refused_in_one_line):
+def test_a_run_of_an_older_version_is_not_resumed(run, refused_in_one_line):
     arguments = run(OLDER[0])
-    says = ["cannot be resumed: popjax 0.2.0 began it; go on with that version, or search again"]
+    says = [f"cannot be resumed: popjax {MAJOR}.{int(NUMBER) - 1}.", "began it, this is"]
     refused_in_one_line("sweep", *arguments, "--out", "run", "--resume", says=says)
 
 
 @pytest.mark.parametrize("kind", ["run", "session"])
 def test_a_run_of_another_minor_version_is_not_resumed(kind, run, tmp_path):
     """One of another patch is."""
-    run(KINDS[0] if kind == "run" else f"{FORMAT}-session")
+    run(KINDS[0] if kind == "run" else f"{MINOR}-session")
     file = tmp_path / "run" / f"{kind}.json"
     known = read_json(file)
     space = pj.Space.from_dict(known["space"])
@@ -151,6 +154,15 @@ def test_a_run_of_another_minor_version_is_not_resumed(kind, run, tmp_path):
         refused = minor != then.split(".")[1]
         with pytest.raises(ValueError, match=f"resumed: popjax {then} began it") if refused else nullcontext():
             Recorded(tmp_path / "run", kind, space)
+
+
+@pytest.mark.parametrize("versions", [None, [], "0.3.0", {"popjax": 0.3}], ids=repr)
+def test_a_record_without_usable_versions_is_damaged(run, versions, tmp_path):
+    run(KINDS[0])
+    known = read_json(tmp_path / "run" / "run.json")
+    write_json(tmp_path / "run" / "run.json", known | {"versions": versions})
+    with pytest.raises(Corrupt, match="no usable 'versions'"):
+        Recorded(tmp_path / "run", "run", pj.Space.from_dict(known["space"]))
 
 
 @pytest.mark.kill
@@ -179,7 +191,7 @@ def test_a_killed_run_goes_on(kind, run, command, tmp_path):
 @pytest.mark.kill
 def test_a_killed_run_that_goes_on_is_killed_again(run, python, command, tmp_path):
     """Its first commit says from where to go on, also where those that it found did not."""
-    golden = GOLDEN / f"{FORMAT}-rounds-interrupted"
+    golden = GOLDEN / f"{MINOR}-rounds-interrupted"
     arguments = [*run(golden.name), "--out", "run", "--resume"]
     again = python(make_goldens.KILLED, "sweep", *arguments)
     assert again.returncode == -signal.SIGKILL, again.stderr
@@ -208,7 +220,7 @@ def test_a_finished_run_is_tested_again(kind, run, command, tmp_path):
 
 @pytest.mark.kill
 def test_a_session_is_replayed_and_a_killed_one_goes_on(run, command, tmp_path):
-    name = f"{FORMAT}-session"
+    name = f"{MINOR}-session"
     run(name)
     replayed = command("babysit", "--replay", "run", "--out", "again")
     assert replayed.returncode == 0, replayed.stderr

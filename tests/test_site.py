@@ -20,12 +20,17 @@ DOCS = Path(__file__).parent.parent / ".docs"
 COMING = re.findall(r"```python\n(.*?)```", (DOCS / "coming.md").read_text(), re.DOTALL)
 
 
+def script(name):
+    """A module of .docs/."""
+    source = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    module = importlib.util.module_from_spec(source)
+    source.loader.exec_module(module)
+    return module
+
+
 def laid_out(place):
     """The pages of the site, as .docs/pages.py lays them out."""
-    source = importlib.util.spec_from_file_location("pages", DOCS / "pages.py")
-    pages = importlib.util.module_from_spec(source)
-    source.loader.exec_module(pages)
-    pages.write_pages(place)
+    script("pages").write_pages(place)
     return place / "pages"
 
 
@@ -53,20 +58,23 @@ def documented(name):
 
 
 def unknown_names(examples):
-    """The names that examples use and nothing in them defines; with modules that are not public."""
-    used, known, inner = set(), set(vars(builtins)), set()
-    for node in (node for example in examples for node in ast.walk(ast.parse(example.source))):
-        if isinstance(node, ast.Name):
-            (used if isinstance(node.ctx, ast.Load) else known).add(node.id)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            known.add(node.name)
-        elif isinstance(node, ast.arg):
-            known.add(node.arg)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            known |= {(one.asname or one.name).split(".")[0] for one in node.names}
-            source = getattr(node, "module", None) or ""
-            inner |= {source} if source.startswith("popjax.") and source != "popjax.layers" else set()
-    return used - known | inner
+    """The names that examples use before they define them; with modules that are not public."""
+    known, unknown = set(vars(builtins)), set()
+    for example in examples:
+        nodes = list(ast.walk(ast.parse(example.source)))
+        for node in nodes:
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                known.add(node.id)
+            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+                known.add(node.name)
+            elif isinstance(node, ast.arg):
+                known.add(node.arg)
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                known |= {(one.asname or one.name).split(".")[0] for one in node.names}
+                source = getattr(node, "module", None) or ""
+                unknown |= {source} if source.startswith("popjax.") and source != "popjax.layers" else set()
+        unknown |= {node.id for node in nodes if isinstance(node, ast.Name)} - known
+    return unknown
 
 
 @pytest.mark.parametrize("name", pj.__all__)
@@ -81,9 +89,22 @@ def test_the_reference_lists_what_help_lists(tmp_path):
     written = "\n".join(page.read_text() for page in (pages / "reference").glob("*.md"))
     listed = re.findall(r"heading: \"pj\.(\w+)\"|^## `(\w+)`", written, re.MULTILINE)
     assert sorted(one or other for one, other in listed) == pj.__all__
-    told = pydoc.plain(pydoc.render_doc(pj))
+    told = pydoc.plain(pydoc.render_doc(pj)).split("PACKAGE CONTENTS")[0]  # the list by hand
     assert [name for name in pj.__all__ if not re.search(rf"\b{name}\b", told)] == []
     assert all(f"{section}:" in (tmp_path / "mkdocs.yml").read_text() for section in pj._PUBLIC)
+
+
+def test_what_the_reference_leaves_out_exists():
+    for name, members in script("pages").INNER.items():
+        value = pj.live.Live if name == "live" else getattr(pj, name)
+        fields = {*dir(value), *getattr(value, "__annotations__", ())}
+        assert set(members.split()) <= fields, name
+
+
+def test_docstrings_become_pages():
+    """An example is a block of code; arguments that are described together are two."""
+    pytest.importorskip("griffe")
+    assert doctest.testmod(script("examples")).failed == 0
 
 
 def test_the_site_has_each_document_and_its_pictures(tmp_path):

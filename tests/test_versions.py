@@ -43,6 +43,8 @@ def names_of(node):
         return [part for one in node.names if one.name.split(".")[0] in LIBRARIES for part in one.name.split(".")]
     if isinstance(node, ast.Attribute):
         return [node.attr]
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.split(".")[0] in LIBRARIES:
+        return node.value.split(".") if re.fullmatch(r"[\w.]+", node.value) else []
     if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "hasattr", "setattr"):
         return [one.value for one in node.args[1:2] if isinstance(one, ast.Constant)]
     return []
@@ -70,3 +72,4 @@ def test_the_versions_agree():
     guide = (ROOT / "popjax" / "README.md").read_text()
     latest = re.search(r"^\*\*(\d+\.\d+\.\d+)\*\*", guide.split("\n## Changelog\n")[1], re.MULTILINE)[1]
     assert pj.__version__ == version == cited == latest
+    assert f"popjax-{version}-py3-none-any.whl" in (ROOT / "README.md").read_text()

@@ -46,6 +46,9 @@ def device() -> str:
     return found[0].device_kind + (f" x {len(found)}" if len(found) > 1 else "")
 
 
+UNKNOWN = "unknown"  # the version of a popjax that is not installed
+
+
 def versions() -> dict[str, str]:
     """Package -> version, of popjax and the libraries it computes with; popjax is "unknown" if it is not installed."""
     from importlib.metadata import version

@@ -4,6 +4,7 @@
 reads it meanwhile warns that it is damaged, and that of a process that was killed stays so for ever.
 """
 
+import functools
 import os
 import tempfile
 from typing import Any
@@ -26,13 +27,16 @@ def write_entries_whole() -> None:
 
         in_place = LRUCache.put
     except (ImportError, AttributeError):
-        tell(f"jax {jax.__version__}: a killed process may leave half a compiled program; none with 'jax=={KNOWN}'")
+        tell_changed()
         return
     if hasattr(in_place, "in_place"):
         return
 
     def put(self: Any, key: str, value: bytes) -> None:
-        if not key or getattr(self, "eviction_enabled", True) or not getattr(self, "_is_local", False):
+        if not all(hasattr(self, name) for name in ("eviction_enabled", "_is_local", "path")):
+            tell_changed()
+            return in_place(self, key, value)
+        if not key or self.eviction_enabled or not self._is_local:
             return in_place(self, key, value)
         with tempfile.NamedTemporaryFile(dir=self.path, prefix="unfinished-", delete=False) as file:
             file.write(value)
@@ -41,3 +45,9 @@ def write_entries_whole() -> None:
 
     put.in_place = in_place  # type: ignore[attr-defined]
     LRUCache.put = put  # type: ignore[method-assign]
+
+
+@functools.cache  # said once
+def tell_changed() -> None:
+    """Say that JAX's cache is not as it is known here."""
+    tell(f"jax {jax.__version__}: a killed process may leave half a compiled program; none with 'jax=={KNOWN}'")

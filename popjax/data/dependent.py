@@ -12,7 +12,7 @@ from popjax.data.splits import Splitting
 
 FEW = 20  # different dates or IDs from which a line is worth it
 SEVERAL = 1.5  # rows of an ID, in the mean, likewise
-ID = re.compile(r"(.*[\W_])?[Ii][Dd]|.*[a-z]I[Dd]|ID|.*[\W_]ID")
+ID = re.compile(r"(.*[\W_])?[Ii][Dd]|.*[a-z]I[Dd]")
 
 
 def dependent(dataset: Dataset, splitting: Splitting) -> Iterator[str]:
@@ -30,9 +30,9 @@ def dependent(dataset: Dataset, splitting: Splitting) -> Iterator[str]:
             remedy = "if later rows are to be predicted, split in time: shuffle=False (--ordered)"
             yield f"the rows are in the order of {date!r}, and split at random: {remedy}"
     for name, values in columns.items():
-        count = len(np.unique(values))
         if name in dates_of_parts(dataset.dates) or not ID.fullmatch(name):
             continue
+        count = len(np.unique(values))
         if FEW <= count <= len(values) / SEVERAL:
             together = f"keep those of one together: groups={name!r} (--groups {shlex.quote(name)})"
             remedy = f"if rows of new ones are to be predicted, {together}"

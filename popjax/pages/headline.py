@@ -195,7 +195,7 @@ def optimism(results: Results) -> str:
     """Why the winner won, and that its value is optimistic, in words."""
     count, first = len(results.order if results.cut_short else results.diverged), int(results.order[0])
     if count == 1:
-        return "the only trial"
+        return "the only trial" + (" that ranks" if len(results.diverged) > 1 else "")
     another = results.best is not None and results.best.trial != first
     try:
         return why_of(results.rule, count, f"trial {first}, {value_text(results, first)}" if another else None)

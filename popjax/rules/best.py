@@ -43,8 +43,8 @@ def best(
     `patience` with at="last", and another `subject_to`.
 
     >>> import popjax as pj
-    >>> pj.best("val_loss", keep=5).written()
-    {'rule': 'best', 'metric': 'val_loss', 'mode': None, 'keep': 5, 'at': 'last', 'patience': None}
+    >>> pj.best("val_loss", keep=5).keep
+    5
     >>> pj.best("val_loss", at="best", patience=10)
     best(metric='val_loss', keep=1, at='best', patience=10)
     >>> pj.best("val_loss", subject_to="parameters<=10000").subject_to

@@ -49,7 +49,8 @@ def check_directory(directory: Path, resumed: str | None = None) -> None:
     except OSError as error:
         raise ValueError(f"{name} cannot be written: {error.strerror}; choose another directory") from None
     if held:
-        remedy = "choose another directory, or go on with it: --resume, in Python resume=True"
+        how = {"run": "--resume, in Python resume=True", "session": "babysit --resume, in Python Session(resume=True)"}
+        remedy = f"choose another directory, or go on with it: {how[held[0]]}"
         raise ValueError(f"{name} holds a {held[0]}; {remedy}")
     existing = directory
     while not existing.exists() and existing != existing.parent:

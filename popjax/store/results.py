@@ -206,10 +206,10 @@ class Results(TrialRecords):
     def report(self, path: str | Path) -> Path:
         """Write the report to a file, as a search with `out` does in its directory; returns its path.
 
+        >>> import tempfile
         >>> import popjax as pj
         >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
         >>> results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=8)
-        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
         ...     results.report(f"{place}/page.html").stat().st_size > 1_000_000
         True
@@ -259,10 +259,10 @@ class Results(TrialRecords):
 
         Raises ValueError for a directory without results, and for a user-defined rule that is not passed as `rank`.
 
+        >>> import tempfile
         >>> import popjax as pj
         >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
         >>> results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=8)
-        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
         ...     results.save(place)
         ...     pj.Results.load(place).best == results.best

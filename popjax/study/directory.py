@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from popjax.core.machine import device, versions
+from popjax.core.machine import UNKNOWN, device, versions
 from popjax.core.storage import Corrupt
 from popjax.core.text import printable, tell
 from popjax.core.trees import abstract
@@ -193,8 +193,8 @@ class Directory(Recorded):
             self.warnings.append(f"{what}: trials of both rank together")
         lanes = roster.plan.lanes
         lanes.capacity, lanes.narrowed = self.recorded["part"], self.recorded["narrowed"]
-        here = {"device": without_cores(device()), "versions": versions()}
-        there = {"device": without_cores(self.recorded["device"]), "versions": self.recorded["versions"]}
+        here = {"device": without_cores(device()), "versions": libraries(versions())}
+        there = {"device": without_cores(self.recorded["device"]), "versions": libraries(self.recorded["versions"])}
         for name, value in here.items():
             if there[name] != value:
                 what = f"{name} was {there[name]}, now {value}"
@@ -215,7 +215,9 @@ class Directory(Recorded):
 
     def extended(self, run: Mapping[str, Any]) -> dict[str, Any]:
         """The entries of run.json with `about`, the requested lanes and plan, and the warnings."""
-        return self.about | dict(run) | {"asked": self.asked, "warnings": self.warnings}
+        began = self.recorded.get("versions", {}).get("popjax")
+        first = {"versions": run["versions"] | {"popjax": began}} if began else {}
+        return self.about | dict(run) | first | {"asked": self.asked, "warnings": self.warnings}
 
     def summary(self) -> dict[str, Any]:
         """The summary.json of the run that is resumed; empty if it is missing or unreadable."""
@@ -233,19 +235,25 @@ class Directory(Recorded):
 
 
 def check_minor_version(directory: Path, recorded: Mapping[str, Any]) -> None:
-    """Raise ValueError for a run that another minor version of popjax began: it could not go on with its bits."""
-    then, now = recorded.get("versions", {}).get("popjax", "unknown"), versions()["popjax"]
+    """Raise ValueError for a run that another minor version of popjax began, since it would go on with other bits.
+
+    Raises Corrupt for a record whose versions are none.
+    """
+    kept = recorded.get("versions", {})
+    then, now = kept.get("popjax", UNKNOWN) if isinstance(kept, dict) else None, versions()["popjax"]
+    if not isinstance(then, str):
+        raise Corrupt(f"cannot resume {str(directory)!r}: its record has no usable 'versions'")
     minor = [version.split(".")[:2] for version in (then, now)]
-    if recorded["format"] != FORMAT or ("unknown" not in (then, now) and minor[0] != minor[1]):
-        remedy = f"go on with that version, or search again; popjax {now} reads it, and predicts with its winner"
-        raise ValueError(f"{str(directory)!r} cannot be resumed: popjax {then} began it; {remedy}")
+    if recorded["format"] != FORMAT or (UNKNOWN not in (then, now) and minor[0] != minor[1]):
+        by = "an earlier popjax" if then == UNKNOWN else f"popjax {then}"
+        raise ValueError(f"{str(directory)!r} cannot be resumed: {by} began it, this is {now}; begin anew elsewhere")
 
 
 def check_record(directory: Path, recorded: Mapping[str, Any]) -> None:
     """Raise Corrupt if run.json lacks an entry that resuming needs, or holds another type."""
     kinds = {"space": dict, "part": int, "narrowed": int, "lanes": int, "trials": int, "plan": str}
-    kinds |= {"rank": dict, "asked": dict, "rounds": list, "warnings": list, "device": str}
-    for name in (*REQUIRED, *kinds, "rounds_in_all", "data", "task", "versions"):
+    kinds |= {"rank": dict, "asked": dict, "rounds": list, "warnings": list, "device": str, "versions": dict}
+    for name in (*REQUIRED, *kinds, "rounds_in_all", "data", "task"):
         if name not in recorded or not isinstance(recorded[name], kinds.get(name, object)):
             raise Corrupt(f"cannot resume {str(directory)!r}: its run.json has no usable {name!r}")
     for name in ("lanes", "part"):
@@ -260,6 +268,11 @@ def ends_recorded(recorded: Mapping[str, Any]) -> tuple[int, ...]:
     if not whole or [0, *ends] != sorted({0, *ends}) or ends[-1:] != [recorded["trials"]]:
         raise Corrupt(f"run.json: ends={ends!s:.60} are no ends of rounds; start again in another directory")
     return tuple(ends)
+
+
+def libraries(known: Mapping[str, str]) -> dict[str, str]:
+    """The versions without popjax's own, whose patches change no bit."""
+    return {name: version for name, version in known.items() if name != "popjax"}
 
 
 def without_cores(device: str) -> str:

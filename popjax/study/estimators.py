@@ -258,8 +258,8 @@ class PopulationEstimator(BaseEstimator):
 
     def _weights(self, sample_weight: Any, X: Any, y_val: Any) -> np.ndarray:
         """Weights of the rows, followed by ones for the rows of `y_val`, which are not trained on."""
-        given = 1.0 if sample_weight is None else sample_weight
-        weights = column_or_1d(given if np.ndim(given) else np.full(len(X), given))
+        given = sample_weight if np.ndim(sample_weight) else np.full(len(X), sample_weight)
+        weights = column_or_1d(given, dtype=float)
         return np.concatenate([weights, np.ones(0 if y_val is None else len(y_val))])
 
     def _seed(self) -> int:

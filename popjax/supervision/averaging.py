@@ -22,8 +22,15 @@ class Weights(NamedTuple):
 
 
 def beside(hparams: HParams, params: Any, variables: Any) -> Any:
-    """The Weights beside those of a new model; () without the hyperparameter `ema`."""
-    return Weights(params, variables, jnp.ones(())) if "ema" in hparams else ()
+    """The Weights beside those of a new model; () without the hyperparameter `ema`.
+
+    Raises ValueError for weights of fewer bits than float32, in which a mean soon stands still.
+    """
+    if "ema" not in hparams:
+        return ()
+    if coarse := [leaf.dtype for leaf in jax.tree.leaves(params) if leaf.dtype.itemsize < 4]:
+        raise ValueError(f"ema: weights of {coarse[0]} are too coarse for a mean; use float32, or leave it out")
+    return Weights(params, variables, jnp.ones(()))
 
 
 def exchanged(params: Any, variables: Any, other: Any) -> tuple[Any, Any, Any]:

@@ -159,6 +159,7 @@ def trees_scores(task: Supervised, rows: np.ndarray) -> dict[str, float]:
         return {}
     others = np.delete(np.arange(len(dataset)), rows)
     texts = [name in dataset.levels for name in dataset.columns] or [False] * dataset.x.shape[1]
+    import sklearn.ensemble  # noqa: F401  whose threads are limited once they are loaded
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1, "openmp"):  # threads that wait for each other take minutes beside other processes

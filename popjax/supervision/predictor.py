@@ -307,6 +307,8 @@ class Predictor:
         Raises ValueError for what cannot be exported, such as a transform that only NumPy computes, and if the package
         of the format is missing.
 
+        >>> import jax
+        >>> import numpy as np
         >>> import popjax as pj
         >>> from sklearn.datasets import load_wine
         >>> x, y = load_wine(return_X_y=True)

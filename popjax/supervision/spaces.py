@@ -60,8 +60,8 @@ def default_space(
     >>> import popjax as pj
     >>> list(pj.default_space(priority=2, optimizer="adam"))
     ['learning_rate', 'hidden', 'batch_size']
-    >>> print(pj.default_space(optimizer=["adam", "sgd"]).entries()["momentum"])
-    one_minus_log_uniform(0.9, 0.999) when optimizer=sgd
+    >>> pj.default_space(optimizer=["adam", "sgd"]).conditions["momentum"]
+    {'optimizer': ('sgd',)}
     """
     if priority not in PRIORITIES:
         raise ValueError(f"priority={priority!r}: choose 1, 2 or 3")

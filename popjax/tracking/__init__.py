@@ -1,6 +1,6 @@
 """Trackers, one per file: callbacks that record a search as one run of another tool.
 
-Each needs the extra of its name: `pip install 'popjax[tensorboard]'`.
+Each needs the extra of its name, such as `tensorboard`.
 
 >>> import tempfile
 >>> from pathlib import Path
