@@ -287,6 +287,14 @@ def test_seconds_that_overlap_are_said_to():
     assert headline.seconds_text(took | {"wall_seconds": 15.5}) == "compiling 8.3 s, training 6.6 s"
 
 
+def test_seconds_after_training_are_said_from_one_on():
+    took = {"compile_seconds": 8.3, "train_seconds": 6.6, "wall_seconds": 15.5}
+    assert headline.seconds_text(took | {"afterwards_seconds": 0.9}) == "compiling 8.3 s, training 6.6 s"
+    assert headline.seconds_text(took | {"afterwards_seconds": 4.0}).endswith(
+        "; then 4.0 s to combine models and compare with others"
+    )
+
+
 def test_a_title_names_the_scheduler():
     assert headline.title(made(run={"scheduler": "halving(reduction_factor=2)"})) == (
         "wine: random search over 40 trials, halving"

@@ -51,8 +51,6 @@ def outcome(results: "Results", out: Path, experiment: Experiment) -> "Iterator[
     if results.summary["ensemble"]:
         yield ensemble_line(results), True
     took = f"{results.summary['wall_seconds']:.1f} s, {seconds_text(results.summary)}"
-    after = results.summary["afterwards_seconds"]
-    took += f"; then {after:.1f} s to combine models and compare with others" if after >= 1 else ""
     lost = int(results.diverged.sum())
     yield took + (f"; {lost:,} of {plural(len(results.diverged), 'trial')} diverged" if lost else ""), False
     yield f"results: {out}", True

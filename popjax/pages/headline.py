@@ -222,12 +222,14 @@ def epochs_text(results: Results) -> str:
 
 
 def seconds_text(summary: Mapping[str, Any]) -> str:
-    """Seconds of compiling and training, in words; the two may overlap."""
+    """Seconds of compiling and training, in words, which may overlap; and of what came after, from a second on."""
     known = [(name, summary.get(f"{key}_seconds")) for name, key in (("compiling", "compile"), ("training", "train"))]
     parts = [(name, took) for name, took in known if isinstance(took, int | float)]
     together = sum(took for _, took in parts) > float(summary.get("wall_seconds") or np.inf)
     said = [f"{name} {took:.1f} s" for name, took in parts]
-    return (" beside " if together else ", ").join(said) or "in all"
+    after = summary.get("afterwards_seconds") or 0
+    then = f"; then {after:.1f} s to combine models and compare with others" if after >= 1 else ""
+    return ((" beside " if together else ", ").join(said) or "in all") + then
 
 
 def machine(results: Results) -> str:
