@@ -382,7 +382,7 @@ print(repr(session.curves["loss"].tolist()))
     assert again.stdout == whole.stdout
     assert len(whole.stdout) > 50
     refused = python(code, "new")
-    assert "holds a session; choose another directory, or resume it" in refused.stderr
+    assert "holds a session; choose another directory, or go on with it" in refused.stderr
 
 
 def test_a_stop_that_was_taken_back_is_none_later(task, tmp_path):

@@ -72,7 +72,7 @@ def test_another_weight_is_another_run(tmp_path):
         ({"class_weight": "even"}, "class_weight='even': give \"balanced\", or a weight of each label"),
         ({"class_weight": {7: 1}}, "class_weight: there is no class 7; there are 0, 1"),
         ({"class_weight": {0: -1}}, "class_weight: 0 weighs -1; give a finite number of at least 0"),
-        ({"class_weight": {0: 0, 1: 0}}, "all training rows have weight 0"),
+        ({"class_weight": {0: 0, 1: 0}}, "the weight of all training rows is zero"),
         ({"sample_weight": [1, 2]}, r"sample_weight is int64\[2\] for 60 rows; give one number a row"),
         ({"sample_weight": ["a"] * 60}, "give one number a row"),
         ({"sample_weight": np.r_[np.nan, np.ones(59)]}, "sample_weight: row 0 weighs nan; give finite numbers"),

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d, validate_data
 
 from popjax.core.doubt import OWN, doubt
 from popjax.core.text import plural, short
@@ -258,8 +258,8 @@ class PopulationEstimator(BaseEstimator):
 
     def _weights(self, sample_weight: Any, X: Any, y_val: Any) -> np.ndarray:
         """Weights of the rows, followed by ones for the rows of `y_val`, which are not trained on."""
-        given = sample_weight if np.ndim(sample_weight) else np.full(len(X), sample_weight)
-        weights = column_or_1d(given, dtype=float)
+        given = np.full(len(X), sample_weight) if np.isscalar(sample_weight) else sample_weight
+        weights = check_array(given, ensure_2d=False, dtype=float, input_name="sample_weight")
         return np.concatenate([weights, np.ones(0 if y_val is None else len(y_val))])
 
     def _seed(self) -> int:

@@ -32,7 +32,7 @@ def weights_of(dataset: Dataset, trained: np.ndarray, class_weight: Any, sample_
     if class_weight is None and sample_weight is None:
         return None
     if not weights[trained].sum() > 0:
-        raise ValueError("all training rows have weight 0; give some of them a weight above 0")
+        raise ValueError("the weight of all training rows is zero; give some of them one above it")
     return np.asarray(weights / weights[trained].mean())
 
 
