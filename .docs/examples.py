@@ -9,13 +9,8 @@ import griffe
 def fenced(text: str) -> str:
     """The text with each example in a fence.
 
-    >>> print(fenced("Half of it.\\n\\n>>> 1 / 2\\n0.5"))
-    Half of it.
-    <BLANKLINE>
-    ```pycon
-    >>> 1 / 2
-    0.5
-    ```
+    >>> fenced("Half of it.\\n\\n>>> 1 / 2\\n0.5").splitlines()
+    ['Half of it.', '', '```pycon', '>>> 1 / 2', '0.5', '```']
     """
     lines, inside = list[str](), False
     for line in text.splitlines():
