@@ -207,7 +207,7 @@ MUTANTS = [
         "a run is resumed by another minor version",
         "study/directory",
         "check_minor_version",
-        "recorded['format'] != FORMAT or ('unknown' not in (then, now) and minor[0] != minor[1])",
+        "recorded['format'] != FORMAT or (UNKNOWN not in (then, now) and minor[0] != minor[1])",
         "recorded['format'] != FORMAT",
         "test_golden.py -k another_minor",
     ),
