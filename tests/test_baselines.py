@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_info
 
 import popjax as pj
 from popjax.core.imports import import_all, wait_for_imports
@@ -278,6 +279,21 @@ def test_what_is_no_table_of_ones_own_or_too_wide_says_nothing_of_columns(tmp_pa
         results = pj.search(task, SPACE, trials=1, epochs=1, out=tmp_path / str(at))
         assert "columns" not in results.summary
         assert ("trees" in results.summary) == (task is large)
+
+
+def test_trees_are_fitted_by_one_thread(monkeypatch):
+    """Several wait for each other for minutes where other processes are at work."""
+    threads = []
+
+    def trees(kind, x, y, texts):
+        threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "openmp")
+
+    rows = np.random.default_rng(0).normal(size=(300, 3))
+    task = pj.supervised((rows, rows[:, 0] > 0))
+    monkeypatch.setattr(type(task.fit.kind), "trees", trees)
+    assert baselines.trees_scores(task, task.split.test) == {}
+    assert threads
+    assert set(threads) == {1}
 
 
 def test_a_class_of_one_row_has_no_trees_and_a_baseline_that_fails_costs_nothing(tmp_path, monkeypatch, capsys):

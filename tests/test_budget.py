@@ -13,6 +13,7 @@ import popjax as pj
 from popjax.engine.ending import contenders
 from popjax.engine.members import MemberTable
 from popjax.engine.numbering import Numbering
+from popjax.pages.headline import optimism
 from popjax.scheduler import Decision, Scheduler, Status
 
 CURVES = np.array(
@@ -76,6 +77,7 @@ def test_where_the_last_epoch_counts_those_trained_furthest_rank_by_their_presen
     assert results.order.tolist() == [4, 1, 0, 2]
     assert results.states[4][""].tolist() == [4]
     assert results.cut_short == "stopped before its end: 4 of 5 trials rank, after epoch 4 of 8"
+    assert optimism(results) == "the best of 4, so optimistic"
     shorter = told(epochs=4)
     np.testing.assert_array_equal(shorter.order, results.order)
     assert shorter.best.value == results.best.value

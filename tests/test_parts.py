@@ -1,7 +1,6 @@
 """Which rows train, validate and test: rows of their own, groups, time; and what a target is taken for."""
 
 import itertools
-import warnings
 
 import jax
 import numpy as np
@@ -386,31 +385,25 @@ def test_files_are_given_by_name(tmp_path):
             pj.supervised(wrong, target="kind")
 
 
-def doubts_of(frame, **options):
-    """The lines that a task of these rows warns with."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        pj.supervised(frame, target="y", **options)
-    return [str(one.message) for one in caught]
+DAYS = pd.DataFrame({"day": pd.date_range("2024-01-01", periods=60), "x": np.sin(range(60)), "y": np.cos(range(60))})
+IDS = pd.DataFrame({"patient_id": np.arange(200) % 40, "x": RNG.normal(size=200), "y": RNG.normal(size=200)})
 
 
-def test_rows_in_time_that_are_split_at_random_are_doubted():
-    days = pd.date_range("2024-01-01", periods=60)
-    frame = pd.DataFrame({"day": days, "x": np.sin(np.arange(60)), "y": np.arange(60) % 7 * 1.5})
-    (line,) = doubts_of(frame)
-    assert line.startswith("the rows are in the order of 'day', and split at random")
-    mixed = frame.sample(frac=1, random_state=0)
-    assert doubts_of(mixed) == doubts_of(frame, shuffle=False) == doubts_of(frame, validation=[1, 2], test=[3]) == []
-
-
-def test_rows_of_an_id_that_are_split_at_random_are_doubted():
-    """Not a column of few values, nor one whose name says nothing."""
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"patient_id": np.arange(200) % 40, "x": rng.normal(size=200), "y": rng.normal(size=200)})
-    (line,) = doubts_of(frame)
-    assert line.startswith("200 rows have 40 different 'patient_id', and are split at random")
-    assert "groups='patient_id'" in line
-    assert doubts_of(frame, groups="patient_id") == doubts_of(frame.rename(columns={"patient_id": "grid"})) == []
-    assert doubts_of(frame.assign(patient_id=frame["patient_id"] % 3)) == []
-    texts = frame.assign(patient_id=frame["patient_id"].map("p{}".format))
-    assert len(doubts_of(texts)) == 1
+@pytest.mark.parametrize(
+    ("frame", "options", "said"),
+    [
+        (DAYS, {}, "the rows are in the order of 'day', and split at random"),
+        (DAYS.sample(frac=1, random_state=0), {}, None),
+        (DAYS, {"shuffle": False}, None),
+        (DAYS, {"validation": [1, 2], "test": [3]}, None),
+        (IDS, {}, "groups='patient_id'"),
+        (IDS.assign(patient_id=IDS["patient_id"].map("p{}".format)), {}, "200 rows have 40 different 'patient_id'"),
+        (IDS, {"groups": "patient_id"}, None),
+        (IDS.rename(columns={"patient_id": "grid"}), {}, None),
+        (IDS.assign(patient_id=IDS["patient_id"] % 3), {}, None),
+    ],
+    ids=["days", "mixed", "in time", "named rows", "ids", "texts", "groups", "another name", "few"],
+)
+def test_a_random_split_of_rows_in_time_or_of_an_id_is_doubted(frame, options, said, doubted):
+    pj.supervised(frame, target="y", **options)
+    assert (said in doubted.text and len(doubted.lines) == 1) if said else not doubted.lines

@@ -13,6 +13,7 @@ import pytest
 from jax._src.lru_cache import LRUCache
 
 import popjax as pj
+from popjax.core.private_jax import tell_changed
 from popjax.engine.compiler import COMPILER
 
 SIZE = 2**25  # bytes, which take several writes
@@ -110,3 +111,14 @@ def test_the_library_keeps_programs_as_the_commands_do_unless_the_user_has_chose
     first = kept({})
     assert any("epoch" in name for name in first)
     assert kept({}) == first
+
+
+def test_a_cache_that_is_not_as_it_was_is_written_as_jax_does_and_said_once(tmp_path, capsys):
+    assert COMPILER
+    cache = LRUCache(str(tmp_path), max_size=-1)
+    del cache._is_local
+    tell_changed.cache_clear()
+    for name in ("one", "two"):
+        cache.put(name, b"program")
+    assert sorted(file.read_bytes() for file in tmp_path.glob("*-cache")) == [b"program"] * 2
+    assert capsys.readouterr().err.count("a killed process may leave half a compiled program") == 1

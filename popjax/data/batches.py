@@ -94,8 +94,8 @@ def check_asked(source: str, names: Sequence[str], columns: Sequence[str]) -> No
     check_names(source, names)
     missing = [name for name in columns if name not in names]
     if missing:
-        what = f"the column{'s' if len(missing) > 1 else ''} {some(missing)}"
-        raise ValueError(f"{source} lacks {what}, which the winner reads; it has {some(names)}")
+        noun = "column" if len(missing) == 1 else "columns"
+        raise ValueError(f"{source} lacks the {noun} {some(missing)}, which the winner reads; it has {some(names)}")
 
 
 def csv_file(path: Path) -> File:

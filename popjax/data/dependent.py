@@ -29,8 +29,9 @@ def dependent(dataset: Dataset, splitting: Splitting) -> Iterator[str]:
         if in_order(columns[part_names(date)[-1]]):
             remedy = "if later rows are to be predicted, split in time: shuffle=False (--ordered)"
             yield f"the rows are in the order of {date!r}, and split at random: {remedy}"
+    parts = dates_of_parts(dataset.dates)
     for name, values in columns.items():
-        if name in dates_of_parts(dataset.dates) or not ID.fullmatch(name):
+        if name in parts or not ID.fullmatch(name):
             continue
         count = len(np.unique(values))
         if FEW <= count <= len(values) / SEVERAL:

@@ -62,9 +62,10 @@ def doubts(levels: Levels, rows: int) -> tuple[str, ...]:
     lines = [doubt_of_words(f"the column {name!r}", "level", texts) for name, texts in levels.items()]
     for name, texts in levels.items():
         if sum(DATE.fullmatch(text) is not None for text in texts) >= MOST * len(texts):
-            written = [text for text in texts if text.strip()]
-            iso = all(map(ISO.fullmatch, written))
-            what = f"looks like dates ({short(next(filter(DATE.fullmatch, written)))})"
+            dates = [text for text in texts if text.strip()]  # the empty text is a missing cell
+            iso = all(map(ISO.fullmatch, dates))
+            first = next(filter(DATE.fullmatch, dates))
+            what = f"looks like dates ({short(first)})"
             ways = f"read them as dates (--dates {shlex.quote(name)}), in a DataFrame by pandas.to_datetime, or"
             remedy = ways if iso else "make numbers of them, or"
         elif sign := sign_of(texts):

@@ -258,8 +258,8 @@ class PopulationEstimator(BaseEstimator):
 
     def _weights(self, sample_weight: Any, X: Any, y_val: Any) -> np.ndarray:
         """Weights of the rows, followed by ones for the rows of `y_val`, which are not trained on."""
-        given = np.full(len(X), sample_weight) if np.isscalar(sample_weight) else sample_weight
-        weights = check_array(given, ensure_2d=False, dtype=float, input_name="sample_weight")
+        weights = np.full(len(X), sample_weight) if np.isscalar(sample_weight) else sample_weight
+        weights = check_array(weights, ensure_2d=False, dtype=float, input_name="sample_weight")
         return np.concatenate([weights, np.ones(0 if y_val is None else len(y_val))])
 
     def _seed(self) -> int:

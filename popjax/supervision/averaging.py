@@ -55,5 +55,5 @@ def averaged(hparams: HParams, mean: Any, params: Any, variables: Any) -> Any:
             return now
         return (mean * (1 - share) + now * share).astype(now.dtype)
 
-    found = jax.tree.map(moved, (mean.params, mean.variables), (params, variables))
-    return Weights(found[0], found[1], left.astype(mean.left.dtype))
+    params, variables = jax.tree.map(moved, (mean.params, mean.variables), (params, variables))
+    return Weights(params, variables, left.astype(mean.left.dtype))
