@@ -321,7 +321,8 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
             ranks, a loss with its sign turned.
         cv_results_: all trials in the format of scikit-learn's searches; "test" means the rows that rank, and NaN a
             trial that was not trained to the end.
-        n_features_in_, feature_names_in_: number and names of the columns of the rows.
+        n_features_in_, feature_names_in_: number and names of the columns of the rows; names of polars 2 since
+            scikit-learn 1.9.
         feature_importances_: with `importances`, (columns,): by how much the metric that ranks becomes worse for the
             rows that rank, at most 2,000 of them, predicted by models that did not train on them, where a column's
             cells are permuted; below 0 if it becomes better. Of two columns that say the same both may seem worthless.
