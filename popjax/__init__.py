@@ -11,7 +11,8 @@ Schedulers    halving, hyperband, pbt, rounds; custom: Scheduler, Problem, Trial
 Layers        layers (for models of your own)
 By hand       Session; live (the page)
 Callbacks     Callback; tracking (TensorBoard, MLflow, W&B, Trackio)
-Prediction    load_best, predictor, ensemble -> Predictor; PopulationClassifier, PopulationRegressor for scikit-learn
+Prediction    load_best, predictor, ensemble, refit (on all rows) -> Predictor; PopulationClassifier and
+              PopulationRegressor for scikit-learn
 Display       plot (a figure of the report), write_report, as_html (what a notebook shows)
 
 >>> import popjax as pj
@@ -95,6 +96,7 @@ _PUBLIC: dict[str, dict[str, str | None]] = {  # section of the reference -> nam
         "predictor": "supervision.loading",
         "Predictor": "supervision.predictor",
         "ensemble": "supervision.ensemble",
+        "refit": "study.refit",
         "PopulationClassifier": "study.estimators",
         "PopulationRegressor": "study.estimators",
     },

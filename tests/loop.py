@@ -132,10 +132,10 @@ def keep_units(key, positions, layer, rate, width):
     return jax.vmap(row)(positions)
 
 
-def train(params, key, data, hparams, optimizer, schedule, epochs, classes):
+def train(params, key, data, hparams, optimizer, schedule, epochs, classes, horizon=None):
     """Train one model of exact shape; gives curves and the trained arrays, with `ema` their running mean.
 
-    data: ((x, y) to train, (x, y) to validate, y's scale).
+    data: ((x, y) to train, (x, y) to validate, y's scale); horizon: of the schedule, `epochs` if None.
     """
     (x, y), (vx, vy), y_scale = data
     activation, batch = hparams.get("activation", "relu"), hparams["batch_size"]
@@ -146,7 +146,7 @@ def train(params, key, data, hparams, optimizer, schedule, epochs, classes):
     for epoch in range(epochs):
         shuffle_key, dropout_key = jax.random.split(jax.random.fold_in(key, epoch))
         order = np.asarray(permuted(shuffle_key, len(x)))
-        rate, seen = rate_of(hparams, schedule, epoch, epochs), []
+        rate, seen = rate_of(hparams, schedule, epoch, horizon or epochs), []
         for step in range(len(x) // batch):
             positions = jnp.arange(step * batch, (step + 1) * batch)
             rows = order[step * batch : (step + 1) * batch]

@@ -1375,6 +1375,14 @@ MUTANTS = [
         "test_parts.py -k numbers_of_rows",
     ),
     Mutant(
+        "rows that validated do not train again",
+        "supervision/problem",
+        "on_all_rows",
+        "np.setdiff1d(np.arange(len(self.dataset)), self.split.test)",
+        "self.split.train[0]",
+        "test_refit.py -k plain_fit",
+    ),
+    Mutant(
         "later rows train",
         "data/splits",
         "by_time",

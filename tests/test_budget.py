@@ -277,11 +277,13 @@ def test_an_interrupted_estimator_is_fitted(python):
 
 
 def test_an_estimator_with_minutes_is_fitted(rows):
-    """By far too many epochs for the time; its one program is compiled in a fraction of it."""
+    """By far too many epochs for the time; its one program compiles in a fraction of it. Nothing is trained again."""
     space = {"learning_rate": pj.log_uniform(1e-3, 1e-1), "hidden": 8, "depth": 1, "batch_size": 16}
-    model = pj.PopulationClassifier(space, 4, 200_000, folds=2, model="mlp", optimizer="sgd", minutes=0.3)
+    more = {"model": "mlp", "optimizer": "sgd", "minutes": 0.3, "refit": True}
+    model = pj.PopulationClassifier(space, 4, 200_000, folds=2, **more)
     with pytest.warns(ConvergenceWarning, match="stopped before its end: .* trials rank"):
         model.fit(*rows)
     assert model.predict(rows[0][:5]).shape == (5,)
     scored = np.isfinite(model.cv_results_["mean_test_score"])
     assert np.flatnonzero(scored).tolist() == sorted(model.results_.order.tolist())
+    assert model.predictor_.recipe.folds == 2

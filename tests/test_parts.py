@@ -63,13 +63,14 @@ def test_no_group_is_in_two_parts(folds, seed):
 
 @pytest.mark.parametrize("folds", [1, 3, 5])
 def test_what_comes_later_is_set_aside(folds):
-    """Each fold trains on as many rows, all of them before those it validates on, and these before the test's."""
+    """Each fold trains on as many rows, all before those it validates on, at least half of those before the test's."""
     cut = split(from_arrays(X, Y), Splitting(0.2, 0.1, shuffle=False), folds)
     assert cut.test.tolist() == list(range(81, 90))
     for train, validation, _ in all_parts(cut):
         assert train.max() + 1 == validation.min()
         assert (np.diff(train) == 1).all()
         assert validation.max() < 81
+        assert len(train) >= 81 / 2
     assert cut.validation[-1].max() == 80
     assert len(set(cut.validation.ravel().tolist())) == cut.validation.size
 

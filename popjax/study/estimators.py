@@ -25,6 +25,7 @@ from popjax.rules.named_rules import rule_of
 from popjax.space.space import Space
 from popjax.store.results import Results
 from popjax.study.effort import effort_of
+from popjax.study.refit import refit
 from popjax.study.search import search
 from popjax.supervision.kinds.named_kinds import reported
 from popjax.supervision.permuted import rises
@@ -73,6 +74,7 @@ class PopulationEstimator(BaseEstimator):
         missing: str | None = None,
         input_transform: Any = None,
         minutes: float | None = None,
+        refit: bool | None = None,
         random_state: Any = 0,
         verbose: bool = False,
         importances: bool = False,
@@ -93,6 +95,7 @@ class PopulationEstimator(BaseEstimator):
         self.missing = missing
         self.input_transform = input_transform
         self.minutes = minutes
+        self.refit = refit
         self.random_state = random_state
         self.verbose = verbose
         self.importances = importances
@@ -146,8 +149,12 @@ class PopulationEstimator(BaseEstimator):
             self._fitted(ended.results, y, begun)
             raise
         self._fitted(results, y, begun)
-        if self.importances and not results.cut_short:
+        if results.cut_short:
+            return self
+        if self.importances:
             self.feature_importances_ = importances_of(results, self.predictor_, column_names(X))
+        if not self.shuffle if self.refit is None else self.refit:
+            self.predictor_ = refit(results)
         return self
 
     def _check_importances(self, X: Any) -> None:
@@ -304,6 +311,8 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
         scheduler: as in `popjax.search`; "auto" halves the trials of "tabular" and "cnn", and trains all of others.
         sampler, minutes: as in `popjax.search`.
         model, optimizer, schedule, missing, shuffle, class_weight: as in `popjax.supervised`.
+        refit: True to train those that predict once more on all rows, as `popjax.refit`; if None, where `shuffle` is
+            False, as else the latest rows would train nothing. Not after `minutes` or an interrupt.
         input_transform: its `transform`; scikit-learn takes an object with an attribute `transform` for a transformer.
         rank: a metric ("loss", "accuracy", "balanced_accuracy", "f1", "auc", "mcc"...) by which the best trials are
             found that predict together; or a rule, such as `popjax.best("auc")` for the best one alone. If None, the

@@ -162,6 +162,11 @@ class Supervised(Task):
         same = share is None and folds == len(self.split.train)
         return self if same else self.problem.in_folds(folds, share)
 
+    def on_all_rows(self) -> "Supervised":
+        """The task that trains on all rows that do not test; those of the last fold validate, and train too."""
+        rows = np.setdiff1d(np.arange(len(self.dataset)), self.split.test)
+        return Supervised.of(self.problem, Split(rows[None], self.split.validation[-1:], self.split.test))
+
     def beside(self) -> Mapping[str, Any]:
         """A linear model, if it can be fitted in little time."""
         return self.problem.beside(self)
