@@ -48,7 +48,7 @@ def fitted(table: str, split: int, method: str, options: str, threads: int, tabp
     command = [sys.executable, str(HERE / "real" / "fit.py"), table, str(split), method, "--options", options]
     if method == TABPACK:
         command = [sys.executable, str(HERE / "real" / "tabpack.py"), str(tabpack), table, str(split)]
-    environment = os.environ | {"REAL_TABLES_THREADS": str(threads)}
+    environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT"), str(threads))
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{method} on {table}, split {split}: {done.stderr[-2000:]}")

@@ -165,8 +165,9 @@ def at_work(ended: Ended) -> bool:
 
 
 def python_began(ended: Ended) -> bool:
-    """Whether Python was still starting, or importing what sets popjax's handler, so that SIGINT ends it by itself."""
-    asked = ended.code == -signal.SIGINT or (ended.code == 1 and "KeyboardInterrupt" in ended.err)
+    """Whether Python was still starting, or importing what sets popjax's handler: SIGINT ends it, or is lost there."""
+    lost = "Exception ignored in" in ended.err and "KeyboardInterrupt" in ended.err
+    asked = ended.code == -signal.SIGINT or (ended.code == 1 and "KeyboardInterrupt" in ended.err) or lost
     return asked and "enter(" not in ended.err
 
 

@@ -2,203 +2,17 @@
 
 import argparse
 import json
-import os
 import resource
 import sys
-import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-THREADS = int(os.environ.get("REAL_TABLES_THREADS", "2"))
-os.environ |= {"OMP_NUM_THREADS": str(THREADS), "LOKY_MAX_CPU_COUNT": str(THREADS)}
-
-import numpy as np  # noqa: E402  after the number of threads is set
-import pandas as pd  # noqa: E402
-from sklearn.metrics import r2_score, root_mean_squared_error  # noqa: E402
-from tables import LARGE, LARGE_FINAL, TABLES, Part, cleaned, parted  # noqa: E402
-
-type Predict = Callable[[pd.DataFrame], Any]
-type Fit = Callable[[bool, int, Part, dict[str, Any]], tuple[Any, Predict]]
-
-
-def texts_of(x: pd.DataFrame) -> list[str]:
-    """The names of the columns of texts."""
-    return [column for column in x.columns if isinstance(x[column].dtype, pd.CategoricalDtype)]
-
-
-def same(x: pd.DataFrame) -> pd.DataFrame:
-    """The rows as they are."""
-    return x
-
-
-def as_numbers(x: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
-    """Rows -> cleaned, texts one-hot, standardized by the rows `x`."""
-    from sklearn.preprocessing import StandardScaler
-
-    encode = lambda rows: pd.get_dummies(cleaned(rows, x)).to_numpy(float)
-    scaler = StandardScaler().fit(encode(x))
-    return lambda rows: scaler.transform(encode(rows))
-
-
-def linear(classes: bool, seed: int, part: Part, options: dict[str, Any]) -> tuple[Any, Predict]:
-    """A linear model, its penalty by cross-validation."""
-    from sklearn.linear_model import LogisticRegressionCV, RidgeCV
-
-    made = as_numbers(part.x)
-    if not classes:
-        return RidgeCV(alphas=np.logspace(-3, 5, 17)).fit(made(part.x), part.y), made
-    return LogisticRegressionCV(Cs=10, cv=5, scoring="neg_log_loss", max_iter=2000).fit(made(part.x), part.y), made
-
-
-def networks(classes: bool, seed: int, part: Part, options: dict[str, Any]) -> tuple[Any, Predict]:
-    """A random search of 20 scikit-learn MLPs, over three folds."""
-    from joblib.externals.loky import get_reusable_executor
-    from scipy.stats import loguniform
-    from sklearn.model_selection import RandomizedSearchCV
-    from sklearn.neural_network import MLPClassifier, MLPRegressor
-
-    scales = {
-        "hidden_layer_sizes": [(50,), (100,), (50, 50), (100, 100)],
-        "learning_rate_init": loguniform(1e-4, 1e-1),
-        "alpha": loguniform(1e-6, 1e-1),
-        "batch_size": [16, 32, 64, 128],
-    }
-    network = (MLPClassifier if classes else MLPRegressor)(max_iter=30, random_state=seed)
-    made, y = as_numbers(part.x), part.y
-    scale = (0.0, 1.0) if classes else (float(y.mean()), float(y.std()))
-    search = RandomizedSearchCV(
-        network,
-        scales,
-        n_iter=20,
-        cv=3,
-        n_jobs=THREADS,
-        random_state=seed,
-        scoring="neg_log_loss" if classes else None,
-        error_score="raise",
-    )
-    search.fit(made(part.x), y if classes else (y - scale[0]) / scale[1])
-    get_reusable_executor().shutdown(wait=True)  # so that its processes' seconds are counted
-    return (search if classes else Rescaled(search, *scale)), made
-
-
-class Rescaled:
-    """A regressor of standardized targets, in their own units."""
-
-    def __init__(self, inner: Any, mean: float, scale: float) -> None:
-        self.inner, self.mean, self.scale = inner, mean, scale
-
-    def predict(self, x: np.ndarray) -> Any:
-        """Values (rows,)."""
-        return self.inner.predict(x) * self.scale + self.mean
-
-
-def boosting(classes: bool, seed: int, part: Part, options: dict[str, Any]) -> tuple[Any, Predict]:
-    """scikit-learn's HistGradientBoosting at its defaults."""
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-
-    kind = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
-    return kind(random_state=seed).fit(part.x, part.y), same
-
-
-def lightgbm(classes: bool, seed: int, part: Part, options: dict[str, Any]) -> tuple[Any, Predict]:
-    """LightGBM at its defaults."""
-    return lightgbm_model(classes, seed).fit(part.x, part.y), same
-
-
-def lightgbm_model(classes: bool, seed: int, **given: Any) -> Any:
-    """LightGBM at its defaults, but for `given`."""
-    from lightgbm import LGBMClassifier, LGBMRegressor
-
-    return (LGBMClassifier if classes else LGBMRegressor)(random_state=seed, n_jobs=THREADS, verbose=-1, **given)
-
-
-def catboost(classes: bool, seed: int, part: Part, options: dict[str, Any]) -> tuple[Any, Predict]:
-    """CatBoost at its defaults; a missing text is a level of its own."""
-    made = texts_filled(part.x)
-    return catboost_model(classes, seed, part.x).fit(made(part.x), part.y), made
-
-
-def catboost_model(classes: bool, seed: int, x: pd.DataFrame) -> Any:
-    """CatBoost at its defaults, for rows like `x`."""
-    from catboost import CatBoostClassifier, CatBoostRegressor
-
-    kind = CatBoostClassifier if classes else CatBoostRegressor
-    texts, place = texts_of(x), tempfile.mkdtemp()
-    return kind(random_seed=seed, thread_count=THREADS, verbose=False, cat_features=texts, train_dir=place)
-
-
-def texts_filled(x: pd.DataFrame) -> Predict:
-    """Rows like `x` -> rows in which a missing text is a level of its own."""
-    texts = texts_of(x)
-    return lambda rows: rows.assign(**{name: rows[name].astype(object).fillna("missing") for name in texts})
-
-
-def bagged_lightgbm(classes: bool, seed: int, part: Part, options: dict[str, Any]) -> tuple[Any, Predict]:
-    """LightGBM on each of five folds, at most 2,000 trees, stopped by the rows held out."""
-    from lightgbm import early_stopping
-
-    models = []
-    for train, held in folds_of(part, classes, seed):
-        model, stop = lightgbm_model(classes, seed, n_estimators=2000), early_stopping(50, verbose=False)
-        own = [(part.x.iloc[held], part.y[held])]
-        models.append(model.fit(part.x.iloc[train], part.y[train], eval_set=own, callbacks=[stop]))
-    return Bag(models), same
-
-
-def bagged_catboost(classes: bool, seed: int, part: Part, options: dict[str, Any]) -> tuple[Any, Predict]:
-    """CatBoost on each of five folds, stopped by the rows held out."""
-    made, models = texts_filled(part.x), []
-    for train, held in folds_of(part, classes, seed):
-        own = (made(part.x.iloc[held]), part.y[held])
-        model = catboost_model(classes, seed, part.x)
-        models.append(model.fit(made(part.x.iloc[train]), part.y[train], eval_set=own, early_stopping_rounds=50))
-    return Bag(models), made
-
-
-class Bag:
-    """The mean of models."""
-
-    def __init__(self, models: Sequence[Any]) -> None:
-        self.models, self.classes_ = models, getattr(models[0], "classes_", None)
-
-    def predict(self, x: Any) -> Any:
-        """Values (rows,)."""
-        return np.mean([model.predict(x) for model in self.models], 0)
-
-    def predict_proba(self, x: Any) -> Any:
-        """Probabilities (rows, classes)."""
-        return np.mean([model.predict_proba(x) for model in self.models], 0)
-
-
-def folds_of(part: Part, classes: bool, seed: int, folds: int = 5) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The rows that train and those held out of each fold; in time each is held out after those that train."""
-    from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, TimeSeriesSplit
-
-    if part.timely:
-        return TimeSeriesSplit(folds, test_size=len(part.y) // (2 * folds)).split(part.x)
-    if part.groups is not None:
-        return GroupKFold(folds, shuffle=True, random_state=seed).split(part.x, groups=part.groups)
-    return (StratifiedKFold if classes else KFold)(folds, shuffle=True, random_state=seed).split(part.x, part.y)
-
-
-def pytabkit(name: str, **given: Any) -> Fit:
-    """A network of pytabkit's at its tuned defaults, but for `given`."""
-
-    def fit(classes: bool, seed: int, part: Part, options: dict[str, Any]) -> tuple[Any, Predict]:
-        import pytabkit
-        import torch
-
-        torch.set_num_threads(THREADS)
-        kind = getattr(pytabkit, f"{name}_{'Classifier' if classes else 'Regressor'}")
-        made = lambda rows: cleaned(rows, part.x)
-        more = given if classes else {}
-        model = kind(device="cpu", random_state=seed, n_threads=THREADS, tmp_folder=tempfile.mkdtemp(), **more)
-        return model.fit(made(part.x), part.y, cat_col_names=texts_of(part.x)), made
-
-    return fit
+import numpy as np
+from methods import PEERS, Fit, Part, Predict, cleaned, linear, same
+from sklearn.metrics import r2_score, root_mean_squared_error
+from tables import LARGE, LARGE_FINAL, TABLES, parted
 
 
 def population(**given: Any) -> Fit:
@@ -268,20 +82,7 @@ VARIANTS: dict[str, Fit] = {
     "popjax, the best one": together(1, "mean"),
     "popjax, labels smoothed": varied(label_smoothing=0.1),
 }
-METHODS: dict[str, Fit] = {
-    "popjax": population(),
-    "popjax mlp": population(model="mlp"),
-    "linear": linear,
-    "HistGradientBoosting": boosting,
-    "LightGBM": lightgbm,
-    "CatBoost": catboost,
-    "LightGBM, bagged": bagged_lightgbm,
-    "CatBoost, bagged": bagged_catboost,
-    "20 scikit-learn MLPs": networks,
-    "RealMLP-TD": pytabkit("RealMLP_TD"),
-    "RealMLP-TD, log loss": pytabkit("RealMLP_TD", use_ls=False, val_metric_name="cross_entropy"),
-    "TabM-D": pytabkit("TabM_D"),
-}
+METHODS: dict[str, Fit] = {"popjax": population(), "popjax mlp": population(model="mlp")} | PEERS
 ALL = METHODS | VARIANTS
 OF_CLASSES = ("popjax, labels smoothed", "RealMLP-TD, log loss")  # they are of no other tables
 
@@ -318,7 +119,12 @@ def main() -> None:
     parser.add_argument("table", choices=list(TABLES))
     parser.add_argument("split", type=int)
     parser.add_argument("method", choices=list(ALL))
-    parser.add_argument("--options", type=json.loads, default={}, help="of popjax's estimators, as JSON")
+    parser.add_argument(
+        "--options",
+        type=json.loads,
+        default={},
+        help='of popjax\'s estimators, or {"seconds": 60} of AutoGluon, as JSON',
+    )
     parser.add_argument("--out", type=Path, help="keeps the predictions for the test rows, in a .npy file")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")

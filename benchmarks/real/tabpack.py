@@ -16,14 +16,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-THREADS = int(os.environ.get("REAL_TABLES_THREADS", "2"))
-os.environ["OMP_NUM_THREADS"] = str(THREADS)
-
-import numpy as np  # noqa: E402  after the number of threads is set
-import pandas as pd  # noqa: E402
-from fit import processor_seconds, texts_of  # noqa: E402
-from sklearn.model_selection import train_test_split  # noqa: E402
-from tables import TABLES, cleaned, parted  # noqa: E402
+import numpy as np
+import pandas as pd
+from fit import processor_seconds
+from methods import THREADS, texts_of
+from sklearn.model_selection import train_test_split
+from tables import TABLES, cleaned, parted
 
 MODELS, BATCH = 64, 256
 SPACE: dict[str, Any] = {
