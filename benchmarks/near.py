@@ -40,8 +40,8 @@ ROWS = 3000  # of a table, at most
 
 def task_of(name: str) -> pj.Supervised:
     """A table as a task; texts become one-hot."""
-    x, y, *_ = parted(name, 0)
-    return pj.supervised((x[:ROWS], y[:ROWS]), missing="auto")
+    part, _ = parted(name, 0)
+    return pj.supervised((part.x[:ROWS], part.y[:ROWS]), missing="auto")
 
 
 def searched(task: pj.Supervised, space: pj.Space, trials: int, seed: int) -> pj.Results:

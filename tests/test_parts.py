@@ -61,6 +61,15 @@ def test_no_group_is_in_two_parts(folds, seed):
     assert len(set(others)) == 6
 
 
+def test_few_rows_in_time_are_cut_too():
+    """Six of them in five folds: each validates on one; of five there is none to train on."""
+    cut = split(from_arrays(X[:6], Y[:6]), Splitting(0.2, 0, shuffle=False), 5)
+    assert cut.train.tolist() == [[0], [1], [2], [3], [4]]
+    assert cut.validation.tolist() == [[1], [2], [3], [4], [5]]
+    with pytest.raises(ValueError, match="folds=5: 5 rows in time are too few to train before each; lower it"):
+        split(from_arrays(X[:5], Y[:5]), Splitting(0.2, 0, shuffle=False), 5)
+
+
 @pytest.mark.parametrize("folds", [1, 3, 5])
 def test_what_comes_later_is_set_aside(folds):
     """Each fold trains on as many rows, all before those it validates on, at least half of those before the test's."""

@@ -342,11 +342,12 @@ def test_the_effort_follows_from_rows_and_columns_alone():
         x = draws.normal(size=(rows, columns))
         return effort_of(pj.supervised((x, x[:, 0]), "tabular", "adamw", test=0), *asked)
 
-    small, wide, large = effort(300, 10), effort(3000, 300), effort(60_000, 30)
+    small, wide, large, huge = effort(300, 10), effort(3000, 300), effort(60_000, 30), effort(60_000, 200)
     assert (small.trials, small.epochs, small.folds) == (32, 32, 5)
     assert (small.space["hidden"].high, small.space["batch_size"].high) == (64, 32)
     assert wide.folds < small.folds
-    assert large.trials < small.trials
+    assert large.epochs < small.epochs
+    assert huge.trials < small.trials
     assert large.space["batch_size"].high == 256
     assert (effort(300, 10, 7, 2).epochs, effort(300, 10, 7, 2).folds) == (7, 2)
     assert (small.rule.at, small.rule.method) == ("best", "greedy")

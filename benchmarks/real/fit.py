@@ -1,4 +1,7 @@
-"""One method on one split of one table, in a process of its own: prints its scores and seconds as JSON."""
+"""One method on one split of one table, in a process of its own: prints its scores, seconds and memory as JSON.
+
+`megabytes` are the most that the process, or one of its children, held while it fitted.
+"""
 
 import argparse
 import json
@@ -81,15 +84,19 @@ VARIANTS: dict[str, Fit] = {
     "popjax, mean of the best 4": together(4, "mean"),
     "popjax, the best one": together(1, "mean"),
     "popjax, labels smoothed": varied(label_smoothing=0.1),
+    "popjax, ema": varied(ema=0.98),
 }
 METHODS: dict[str, Fit] = {"popjax": population(), "popjax mlp": population(model="mlp")} | PEERS
 ALL = METHODS | VARIANTS
 OF_CLASSES = ("popjax, labels smoothed", "RealMLP-TD, log loss")  # they are of no other tables
 
 
+WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+
+
 def processor_seconds() -> float:
     """Processor seconds of this process and of its finished children."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    used = [resource.getrusage(who) for who in WHO]
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
@@ -133,6 +140,7 @@ def main() -> None:
     wall, used = time.perf_counter(), processor_seconds()
     model, made = ALL[arguments.method](classes, arguments.split, part, arguments.options)
     seconds = {"wall": time.perf_counter() - wall, "cpu": processor_seconds() - used}
+    megabytes = max(resource.getrusage(who).ru_maxrss for who in WHO) / 1024
     rows = made(test.x)
     found, losses = judged(classes, model, rows, test.y)
     if arguments.method == "popjax" and arguments.table not in LARGE | LARGE_FINAL:
@@ -140,7 +148,7 @@ def main() -> None:
         found |= behind(losses, judged(classes, other, made_linear(test.x), test.y)[1])
     if arguments.out:
         np.save(arguments.out, model.predict_proba(rows) if classes else model.predict(rows))
-    found["megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    found["megabytes"] = megabytes
     print(json.dumps({name: round(float(value), 6) for name, value in {**found, **seconds}.items()}))
     sys.stdout.flush()
 

@@ -1,6 +1,8 @@
 """The peers of `real_tables.py`: each a function `(classes, seed, part, options) -> (model, rows -> the model's rows)`.
 
-Those that are bagged train on each of five folds, stopped by the rows held out, and predict together.
+Those that are bagged train on each of five folds, stopped by the rows held out, and predict together; their folds, and
+that of the tuned CatBoost, know groups and time. The others choose penalties or epochs on random rows, as their own
+defaults do.
 """
 
 import os
@@ -9,15 +11,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from tables import Part, cleaned
+THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "2"))
+os.environ.setdefault("LOKY_MAX_CPU_COUNT", str(THREADS))
+
+import numpy as np  # noqa: E402  after the number of threads is set
+import pandas as pd  # noqa: E402
+from tables import Part, cleaned  # noqa: E402
 
 type Predict = Callable[[pd.DataFrame], Any]
 type Fit = Callable[[bool, int, Part, dict[str, Any]], tuple[Any, Predict]]
 type Stopped = Callable[[bool, int, Part, Part], tuple[Any, Predict]]  # trained on some rows, stopped by others
 
-THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
 FOLDS, TREES, ROUNDS = 5, 2000, 50  # of what is bagged: folds, trees at most, rounds without a lower held-out loss
 TRIES, SECONDS = 20, 1200  # trials, and processor seconds at most, of a tuned CatBoost
 PENALTIES = np.logspace(-1, 4, 6)  # of a linear model on sparse rows
@@ -267,7 +271,7 @@ def catboost(classes: bool, seed: int, part: Part, options: dict[str, Any]) -> t
 
 def stopped_catboost(classes: bool, seed: int, train: Part, held: Part, **given: Any) -> tuple[Any, Predict]:
     """CatBoost, stopped by the rows held out."""
-    made, model = texts_filled(train.x), catboost_model(classes, seed, train.x, **given)
+    made, model = texts_filled(train.x), catboost_model(classes, seed, train.x, iterations=TREES, **given)
     own = (made(held.x), held.y)
     return model.fit(made(train.x), train.y, eval_set=own, early_stopping_rounds=ROUNDS), made
 

@@ -32,7 +32,7 @@ class Table(NamedTuple):
         texts: columns of numbers that are names.
         group: columns that tell which rows are of one group; no group both trains and tests, and they are no features.
         time: columns by which rows are in order of time; later ones test, three times.
-        rare: the second of two classes is thinned to one row in so many.
+        rare: of two classes the rarer is thinned to one row for so many of the other.
         log: the target is the column's logarithm.
     """
 

@@ -183,8 +183,8 @@ def _groups_of(
 def by_time(n: int, fixed: Mapping[str, np.ndarray | None], size: int, per_fold: int, folds: int) -> Split:
     """Split rows in time: the last ones test, those before them validate, and the first ones train.
 
-    With folds each validates on rows later than its training rows, which are at least half of those that do not test,
-    so that epochs and trials are chosen for nearly as many rows as there are; all folds train on equally many.
+    With folds each validates on rows later than its training rows, which are at least half of those that do not test
+    where there are rows enough; all folds train on equally many rows.
     """
     free = np.setdiff1d(np.arange(n), [] if fixed["validation"] is None else fixed["validation"])
     test = free[len(free) - size :] if fixed["test"] is None else np.sort(fixed["test"])
@@ -194,7 +194,7 @@ def by_time(n: int, fixed: Mapping[str, np.ndarray | None], size: int, per_fold:
         if len(both):
             raise ValueError(f"row {both[0]} is a validation row and a test row; give each row one part")
         return Split(np.setdiff1d(rest, fixed["validation"])[None], np.sort(fixed["validation"])[None], test)
-    per_fold = per_fold if folds == 1 else min(per_fold, len(rest) // (2 * folds))
+    per_fold = per_fold if folds == 1 else min(per_fold, max(1, len(rest) // (2 * folds)))
     first = len(rest) - folds * per_fold
     if per_fold < 1 or first < 1:
         raise ValueError(f"folds={folds}: {len(rest)} rows in time are too few to train before each; lower it")

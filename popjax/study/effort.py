@@ -38,7 +38,7 @@ class Levels:
 
     Attributes:
         trials, epochs, folds: from the most down.
-        operations: of a search, at most.
+        operations: of a search, at most, of so many rows as `many`; `each` more for every further row.
         rungs: the first rung of halving is the last epoch over so many.
         share: of the epochs of all trials, that halving trains.
     """
@@ -49,15 +49,27 @@ class Levels:
     operations: float
     rungs: int
     share: float
+    each: float = 0.0
+    many: int = 10_000
 
-    def affordable(self, epoch: float) -> tuple[int, int, int]:
-        """Trials, epochs and folds for a member whose epoch takes so many operations."""
+    def affordable(self, epoch: float, rows: int) -> tuple[int, int, int]:
+        """Trials, epochs and folds for so many rows, and a member whose epoch takes so many operations."""
         levels = list(itertools.product(self.trials, self.epochs, self.folds))
-        return next((level for level in levels if epoch * self.share * math.prod(level) <= self.operations), levels[-1])
+        most = self.operations + self.each * max(0, rows - self.many)
+        return next((level for level in levels if epoch * self.share * math.prod(level) <= most), levels[-1])
 
 
 PLAIN = Effort(trials=64, epochs=30, folds=5)
-TABLES = Levels((32, 16, 8), (32, 16), (5, 3, 2), operations=3.3e12, rungs=8, share=10 / 32)  # 45 s on two cores
+SECOND = 2.8e10  # operations of the tabular model in a second of a processor
+TABLES = Levels(
+    (32, 16, 8),
+    (32, 16),
+    (5, 3, 2),
+    operations=3.3e12,  # 45 s on two cores
+    rungs=8,
+    share=10 / 32,
+    each=2e-3 * SECOND,  # two seconds of a processor for 1,000 rows
+)
 IMAGES = Levels((8,), (20, 10), (3, 2), operations=6e13, rungs=10, share=0.275)  # ten minutes on two cores
 
 
@@ -84,7 +96,7 @@ def effort_of(task: Supervised, epochs: int | None = None, folds: int | None = N
     images = options.model == "cnn"
     sizes = {"batch_size": 1} | ({} if images else {"hidden": width})
     levels = IMAGES if images else TABLES
-    trials, *usual = levels.affordable(float(task.fit.flops(sizes)))
+    trials, *usual = levels.affordable(float(task.fit.flops(sizes)), rows)
     epochs, folds = (one if asked is None else asked for one, asked in zip(usual, (epochs, folds), strict=True))
     scheduler = f"halving(2, {max(1, epochs // levels.rungs)})"
     rule = together(KEPT, "greedy", "val_loss", at="best", patience=PATIENCE)

@@ -121,7 +121,7 @@ class PopulationEstimator(BaseEstimator):
         After `minutes` or an interrupt the best so far are taken, with a ConvergenceWarning; in a script the
         interrupt is raised then, as KeyboardInterrupt.
 
-        Raises ValueError for data that cannot be trained on, and if no trial has a value.
+        Raises ValueError for data that cannot be trained on, if no trial has a value, and as `popjax.refit` does.
         """
         X, y = self._checked(X, y, reset=True)
         for name in FITTED:
@@ -153,7 +153,8 @@ class PopulationEstimator(BaseEstimator):
             return self
         if self.importances:
             self.feature_importances_ = importances_of(results, self.predictor_, column_names(X))
-        if not self.shuffle if self.refit is None else self.refit:
+        unasked = not self.shuffle and self.minutes is None and results.history is None
+        if unasked if self.refit is None else self.refit:
             self.predictor_ = refit(results)
         return self
 
@@ -264,10 +265,10 @@ class PopulationEstimator(BaseEstimator):
         return (self.missing or usual) != "error" or accepts_missing(self.input_transform)
 
     def _weights(self, sample_weight: Any, X: Any, y_val: Any) -> np.ndarray:
-        """Weights of the rows, followed by ones for the rows of `y_val`, which are not trained on."""
+        """Weights of the rows, followed by their mean for the rows of `y_val`, which train only in a refit."""
         weights = np.full(len(X), sample_weight) if np.isscalar(sample_weight) else sample_weight
         weights = check_array(weights, ensure_2d=False, dtype=float, input_name="sample_weight")
-        return np.concatenate([weights, np.ones(0 if y_val is None else len(y_val))])
+        return np.concatenate([weights, np.full(0 if y_val is None else len(y_val), weights.mean())])
 
     def _seed(self) -> int:
         """The seed of the split, the points and the models."""
@@ -311,8 +312,10 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
         scheduler: as in `popjax.search`; "auto" halves the trials of "tabular" and "cnn", and trains all of others.
         sampler, minutes: as in `popjax.search`.
         model, optimizer, schedule, missing, shuffle, class_weight: as in `popjax.supervised`.
-        refit: True to train those that predict once more on all rows, as `popjax.refit`; if None, where `shuffle` is
-            False, as else the latest rows would train nothing. Not after `minutes` or an interrupt.
+        refit: True to train those that predict once more on all rows, those of X_val too, as `popjax.refit` does, after
+            the `minutes` of the search, but not where these or an interrupt ended it. If None, where `shuffle` is
+            False, as else the latest rows would train nothing, there are no `minutes`, and nothing changes
+            hyperparameters on the way.
         input_transform: its `transform`; scikit-learn takes an object with an attribute `transform` for a transformer.
         rank: a metric ("loss", "accuracy", "balanced_accuracy", "f1", "auc", "mcc"...) by which the best trials are
             found that predict together; or a rule, such as `popjax.best("auc")` for the best one alone. If None, the
@@ -324,8 +327,8 @@ class PopulationClassifier(ClassifierMixin, PopulationEstimator):
 
     Attributes:
         classes_: labels (classes,) in the order of `predict_proba`; output numbers (outputs,) for several labels.
-        predictor_: the `popjax` predictor.
-        results_: the `popjax.Results` of the search.
+        predictor_: the `popjax` predictor, trained once more if `refit` says so.
+        results_: the `popjax.Results` of the search, whose models did not train on all rows.
         best_params_, best_index_, best_score_: hyperparameters, number and score of the best trial by the metric that
             ranks, a loss with its sign turned.
         cv_results_: all trials in the format of scikit-learn's searches; "test" means the rows that rank, and NaN a

@@ -2,11 +2,11 @@
 
 import contextlib
 import dataclasses
-from collections import Counter
 
 import numpy as np
 
 from popjax.core.counts import check_count
+from popjax.core.doubt import doubt
 from popjax.engine.measure import rebuilt
 from popjax.engine.roster import Roster
 from popjax.engine.traced_task import Config, TracedTask
@@ -23,18 +23,20 @@ from popjax.supervision.problem import Supervised
 
 
 def refit(results: Results, repeats: int | None = None) -> Predictor:
-    """The winner, or the ensemble that `results` records, trained once more on all rows that do not test.
+    """The winner, or the ensemble that predicts, trained once more on all rows that do not test.
 
     Rows that validated train too, so that nothing is left to choose by: each trial keeps its hyperparameters and its
-    weight, and ends after as many epochs as counted in the search, the mean over its folds, of the same schedule. Worth
-    its seconds where rows are in time, since the latest rows train no fold; folds of shuffled rows leave out little.
+    weight, and ends after as many epochs as counted in the search, the mean over its members, of the same schedule.
+    Worth its seconds where rows are in time, since the latest rows train no fold; folds of shuffled rows leave out
+    little. It trains in this process, and an interrupt ends it at once. Results and their directory stay as they are:
+    keep what is returned by a pickle or `Predictor.export`.
 
     Args:
         results: of a supervised search in this process.
         repeats: models of each trial, with random keys of their own; if None, as many as its folds and repeats.
 
-    Raises ValueError for results without a winner or of another kind of task, for hyperparameters that changed as
-    trials trained, and if a model diverges.
+    A trial that diverges is left out, with a DataWarning. Raises ValueError if all do, for results without a winner or
+    of another kind of task, and for hyperparameters that changed as trials trained.
 
     >>> import popjax as pj
     >>> from sklearn.datasets import load_iris
@@ -51,11 +53,10 @@ def refit(results: Results, repeats: int | None = None) -> Predictor:
     if results.best is None:
         raise ValueError(f"refit: {results.no_winner}; there is nothing to train again")
     if results.history is not None:
-        raise ValueError(
-            "refit: hyperparameters changed as trials trained; search without pbt and without changes by hand"
-        )
-    counts = Counter(results.ensemble or (results.best.trial,))
-    trials = np.array([*counts])
+        changed = "hyperparameters changed as trials trained"
+        raise ValueError(f"refit: {changed}; search without pbt and without changes by hand, or leave refit out")
+    before = results.predictor()
+    trials = np.array(before.trials)
     folds, each = results.members[results.metric].shape[1:3]
     repeats = folds * each if repeats is None else check_count("repeats", repeats)
     points, epochs = take(results.points, trials), epochs_that_counted(results)[trials]
@@ -64,13 +65,17 @@ def refit(results: Results, repeats: int | None = None) -> Predictor:
     traced = TracedTask(task.in_folds(folds).on_all_rows(), Space.from_dict(results.run["space"]), config)
     with contextlib.closing(Trainer(Roster(traced, points, trials))) as trainer:
         trainer.begin(Step(Decision(add=points, until=dict(enumerate(epochs.tolist())))))
-        diverged = trials[trainer.table.status == Status.DIVERGED]
-        if len(diverged):
-            raise ValueError(f"refit: trial {diverged[0]} diverged on all rows; search with lower learning rates")
-        states = trainer.states.of_trials(range(len(trials)))
+        going = np.flatnonzero(trainer.table.status != Status.DIVERGED)
+        states = trainer.states.of_trials(going)
         recipes = rebuilt(trainer.roster, states)
-    kept = [KeptTrial(trial, results.hparams(trial), states[at], recipes[at]) for at, trial in enumerate(counts)]
-    return predictor_of(kept, own_of(results), tuple(map(float, counts.values())))
+    lost = np.delete(trials, going).tolist()
+    if not len(going):
+        raise ValueError(f"refit: all diverge on all rows, trial {lost[0]} first; search with lower learning rates")
+    if lost:
+        doubt(f"trained on all rows, trial {lost[0]} diverges; it is left out, of {len(trials)} that predict")
+    own = {at: int(trials[at]) for at in going.tolist()}
+    kept = [KeptTrial(trial, results.hparams(trial), states[at], recipes[at]) for at, trial in own.items()]
+    return predictor_of(kept, own_of(results), tuple(np.array(before.weights)[going].tolist()))
 
 
 def epochs_that_counted(results: Results) -> np.ndarray:
