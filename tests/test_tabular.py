@@ -349,6 +349,8 @@ def test_the_effort_follows_from_rows_and_columns_alone():
     assert large.epochs < small.epochs
     assert huge.trials < small.trials
     assert large.space["batch_size"].high == 256
+    assert large.space["ema"].value == 0.98
+    assert "ema" not in small.space
     assert (effort(300, 10, 7, 2).epochs, effort(300, 10, 7, 2).folds) == (7, 2)
     assert (small.rule.at, small.rule.method) == ("best", "greedy")
     x = draws.normal(size=(300, 3))

@@ -39,8 +39,9 @@ def varied(schedule: str | None = None, **scales: Any) -> Fit:
         import popjax as pj
         from popjax.study.effort import effort_of
 
+        rows: dict[str, Any] = {"groups": part.groups, "shuffle": not part.timely, "test": 0}
         kind = "classification" if classes else "regression"
-        usual = effort_of(pj.supervised((part.x, part.y), "tabular", "adamw", test=0, kind=kind)).space
+        usual = effort_of(pj.supervised((part.x, part.y), "tabular", "adamw", kind=kind, **rows)).space
         return population(space=pj.Space(**usual.entries() | scales), schedule=schedule)(classes, seed, part, options)
 
     return fit
@@ -85,6 +86,7 @@ VARIANTS: dict[str, Fit] = {
     "popjax, the best one": together(1, "mean"),
     "popjax, labels smoothed": varied(label_smoothing=0.1),
     "popjax, ema": varied(ema=0.98),
+    "popjax, no ema": varied(ema=0.0),
 }
 METHODS: dict[str, Fit] = {"popjax": population(), "popjax mlp": population(model="mlp")} | PEERS
 ALL = METHODS | VARIANTS

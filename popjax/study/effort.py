@@ -17,6 +17,7 @@ from popjax.supervision.spaces import default_space, table_space
 
 KEPT, PATIENCE = 25, 16
 NARROW, WIDE, FEW = 64, 128, 1500  # width of the layers: NARROW below FEW rows
+EMA, MANY = 0.98, 8000  # the running mean of the weights, from MANY rows on; of fewer it gains nothing
 TOGETHER = together()
 
 
@@ -108,11 +109,12 @@ def effort_of(task: Supervised, epochs: int | None = None, folds: int | None = N
 
 
 def space_for_effort(options: ProblemOptions, rows: int, trained: int, width: int) -> Space | None:
-    """The default space of the tabular model, with layers and batches for so many rows.
+    """The default space of the tabular model, with layers, batches and a mean of the weights for so many rows.
 
     None for a custom optimizer or schedule. `trained`: rows that train in each fold.
     """
     if not isinstance(options.optimizer, str) or not isinstance(options.schedule, str):
         return None
     usual = default_space(3, options.optimizer, options.schedule, trained, "tabular").entries()
-    return Space(**usual | {"hidden": width, "batch_size": max(1, min(batch(rows), trained // 4))})
+    sizes = {"hidden": width, "batch_size": max(1, min(batch(rows), trained // 4))}
+    return Space(**usual | sizes | ({"ema": EMA} if rows >= MANY else {}))

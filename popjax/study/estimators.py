@@ -54,6 +54,7 @@ class PopulationEstimator(BaseEstimator):
     """Base class of `PopulationClassifier`, which documents the arguments, and `PopulationRegressor`."""
 
     kind: str
+    predictor_: Predictor
 
     def __init__(
         self,

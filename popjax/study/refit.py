@@ -60,8 +60,8 @@ def refit(results: Results, repeats: int | None = None) -> Predictor:
     folds, each = results.members[results.metric].shape[1:3]
     repeats = folds * each if repeats is None else check_count("repeats", repeats)
     points, epochs = take(results.points, trials), epochs_that_counted(results)[trials]
-    settings = {"rule": Rule(results.metric), "folds": 1, "repeats": repeats, "plan": "auto", "caps": None}
-    config = dataclasses.replace(Config.of_run(results.run, results.rule), open_ended=True, **settings)
+    searched = Config.of_run(results.run, Rule(results.metric))
+    config = dataclasses.replace(searched, folds=1, repeats=repeats, plan="auto", caps=None, open_ended=True)
     traced = TracedTask(task.in_folds(folds).on_all_rows(), Space.from_dict(results.run["space"]), config)
     with contextlib.closing(Trainer(Roster(traced, points, trials))) as trainer:
         trainer.begin(Step(Decision(add=points, until=dict(enumerate(epochs.tolist())))))
