@@ -38,10 +38,10 @@ from tables import DEVELOPMENT, FINAL, LARGE, LARGE_FINAL, TABLES, splits_of  # 
 
 KEPT = HERE / "results" / "real_tables.jsonl"
 TABPACK = "TabPack"
-GLUED = ("AutoGluon, good", "AutoGluon, best")
+AUTOGLUON = ("AutoGluon, good", "AutoGluon, best")
 SLOW = (
     *("RealMLP-TD", "RealMLP-TD, log loss", "RealMLP-TD, bagged", "TabM-D", "TabM-D, bagged", "CatBoost, tuned"),
-    *GLUED,
+    *AUTOGLUON,
     TABPACK,
 )
 ALL = [*METHODS, TABPACK]
@@ -71,15 +71,15 @@ def measure(tables: Iterable[str], methods: Iterable[str], given: argparse.Names
             if method in OF_CLASSES and not TABLES[table].classes:
                 continue
             version = now if method.startswith(OURS) else None
-            given_to = json.dumps({"seconds": given.seconds}) if method in GLUED else options
-            own = given_to if method in GLUED or (method.startswith(OURS) and options != "{}") else None
+            passed = json.dumps({"seconds": given.seconds}) if method in AUTOGLUON else options
+            own = passed if method in AUTOGLUON or (method.startswith(OURS) and options != "{}") else None
             for split in splits_of(table, slow=method in SLOW)[: given.most_splits]:
                 if (table, split, method, version, own) in known:
                     continue
                 line = {"table": table, "split": split, "method": method, "machine": here, "threads": given.threads}
                 line |= {"commit": version} if version else {}
                 line |= {"options": own} if own else {}
-                line |= fitted(table, split, method, given_to, given.threads, given.tabpack)
+                line |= fitted(table, split, method, passed, given.threads, given.tabpack)
                 with given.kept.open("a") as file:
                     file.write(json.dumps(line) + "\n")
                 print(json.dumps(line), file=sys.stderr, flush=True)
@@ -225,10 +225,10 @@ def main() -> None:
         arguments.kept = Path(tempfile.mkdtemp()) / "quick.jsonl"
     development, final = (LARGE, LARGE_FINAL) if arguments.large else (DEVELOPMENT, FINAL)
     tables = arguments.tables or list(final if arguments.final else development)
-    unlike = [] if arguments.seconds else GLUED
-    usual = [*(name for name in METHODS if name not in unlike), *([TABPACK] if arguments.tabpack else [])]
+    untimed = [] if arguments.seconds else AUTOGLUON
+    usual = [*(name for name in METHODS if name not in untimed), *([TABPACK] if arguments.tabpack else [])]
     methods = list(VARIANTS) if arguments.ablation else arguments.methods or usual
-    if set(GLUED) & set(methods) and not arguments.seconds:
+    if set(AUTOGLUON) & set(methods) and not arguments.seconds:
         parser.error("AutoGluon needs --seconds, its time limit")
     if TABPACK in methods and not arguments.tabpack:
         parser.error("TabPack needs --tabpack DIR, a clone of its repository")

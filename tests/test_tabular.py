@@ -347,6 +347,7 @@ def test_the_effort_follows_from_rows_and_columns_alone():
     assert (small.space["hidden"].high, small.space["batch_size"].high) == (64, 32)
     assert wide.folds < small.folds
     assert large.epochs < small.epochs
+    assert large.trials == small.trials  # since operations grow with rows
     assert huge.trials < small.trials
     assert large.space["batch_size"].high == 256
     assert large.space["ema"].value == 0.98

@@ -93,13 +93,13 @@ ALL = METHODS | VARIANTS
 OF_CLASSES = ("popjax, labels smoothed", "RealMLP-TD, log loss")  # they are of no other tables
 
 
-WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+PROCESSES = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 
 def processor_seconds() -> float:
     """Processor seconds of this process and of its finished children."""
-    used = [resource.getrusage(who) for who in WHO]
-    return sum(each.ru_utime + each.ru_stime for each in used)
+    used = [resource.getrusage(each) for each in PROCESSES]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def judged(classes: bool, model: Any, rows: Any, y: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
@@ -142,7 +142,7 @@ def main() -> None:
     wall, used = time.perf_counter(), processor_seconds()
     model, made = ALL[arguments.method](classes, arguments.split, part, arguments.options)
     seconds = {"wall": time.perf_counter() - wall, "cpu": processor_seconds() - used}
-    megabytes = max(resource.getrusage(who).ru_maxrss for who in WHO) / 1024
+    megabytes = max(resource.getrusage(each).ru_maxrss for each in PROCESSES) / 1024
     rows = made(test.x)
     found, losses = judged(classes, model, rows, test.y)
     if arguments.method == "popjax" and arguments.table not in LARGE | LARGE_FINAL:

@@ -25,17 +25,8 @@ type Stopped = Callable[[bool, int, Part, Part], tuple[Any, Predict]]  # trained
 FOLDS, TREES, ROUNDS = 5, 2000, 50  # of what is bagged: folds, trees at most, rounds without a lower held-out loss
 TRIES, SECONDS = 20, 1200  # trials, and processor seconds at most, of a tuned CatBoost
 PENALTIES = np.logspace(-1, 4, 6)  # of a linear model on sparse rows
-TRAINED = [
-    "GBM",
-    "CAT",
-    "XGB",
-    "FASTAI",
-    "NN_TORCH",
-    "RF",
-    "XT",
-    "LR",
-    "KNN",
-]  # AutoGluon's, without downloaded weights
+# AutoGluon's models that download no weights
+TRAINED = ["GBM", "CAT", "XGB", "FASTAI", "NN_TORCH", "RF", "XT", "LR", "KNN"]
 
 
 def texts_of(x: pd.DataFrame) -> list[str]:
@@ -48,7 +39,7 @@ def same(x: pd.DataFrame) -> pd.DataFrame:
     return x
 
 
-def some(part: Part, rows: np.ndarray) -> Part:
+def subset(part: Part, rows: np.ndarray) -> Part:
     """Some of the rows."""
     groups = None if part.groups is None else part.groups[rows]
     return Part(part.x.iloc[rows], part.y[rows], groups, part.timely)
@@ -65,7 +56,7 @@ def folds_of(part: Part, classes: bool, seed: int) -> Iterator[tuple[Part, Part]
         splits = GroupKFold(FOLDS, **shuffled).split(part.x, groups=part.groups)
     else:
         splits = (StratifiedKFold if classes else KFold)(FOLDS, **shuffled).split(part.x, part.y)
-    return ((some(part, train), some(part, held)) for train, held in splits)
+    return ((subset(part, train), subset(part, held)) for train, held in splits)
 
 
 class Bag:

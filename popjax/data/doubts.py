@@ -65,17 +65,17 @@ def doubts(levels: Levels, rows: int) -> tuple[str, ...]:
             dates = [text for text in texts if text.strip()]  # the empty text is a missing cell
             iso = all(map(ISO.fullmatch, dates))
             first = next(filter(DATE.fullmatch, dates))
-            what = f"looks like dates ({short(first)})"
+            oddity = f"looks like dates ({short(first)})"
             ways = f"read them as dates (--dates {shlex.quote(name)}), in a DataFrame by pandas.to_datetime, or"
             remedy = ways if iso else "make numbers of them, or"
         elif sign := sign_of(texts):
-            what, remedy = f"holds numbers with {sign} ({short(texts[0])})", f"write them without {sign}, or"
+            oddity, remedy = f"holds numbers with {sign} ({short(texts[0])})", f"write them without {sign}, or"
         elif len(texts) >= max(FEW, UNIQUE * rows):
-            what, remedy = f"has {len(texts)} different texts in {rows} rows", "if it only names the rows,"
+            oddity, remedy = f"has {len(texts)} different texts in {rows} rows", "if it only names the rows,"
         else:
             continue
         lines.append(
-            f"the column {name!r} {what}, each of which is a level of its own; {remedy} "
+            f"the column {name!r} {oddity}, each of which is a level of its own; {remedy} "
             f"leave it out (--drop {shlex.quote(name)})"
         )
     return tuple(filter(None, lines))

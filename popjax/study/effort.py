@@ -17,6 +17,7 @@ from popjax.supervision.spaces import default_space, table_space
 
 KEPT, PATIENCE = 25, 16
 NARROW, WIDE, FEW = 64, 128, 1500  # width of the layers: NARROW below FEW rows
+LARGE = 10_000  # rows, beyond which a search may take longer
 EMA, MANY = 0.98, 8000  # the running mean of the weights, from MANY rows on; of fewer it gains nothing
 TOGETHER = together()
 
@@ -39,7 +40,7 @@ class Levels:
 
     Attributes:
         trials, epochs, folds: from the most down.
-        operations: of a search, at most, of so many rows as `many`; `each` more for every further row.
+        operations: of a search, at most; `per_row` more for every row beyond LARGE.
         rungs: the first rung of halving is the last epoch over so many.
         share: of the epochs of all trials, that halving trains.
     """
@@ -50,13 +51,12 @@ class Levels:
     operations: float
     rungs: int
     share: float
-    each: float = 0.0
-    many: int = 10_000
+    per_row: float = 0.0
 
     def affordable(self, epoch: float, rows: int) -> tuple[int, int, int]:
         """Trials, epochs and folds for so many rows, and a member whose epoch takes so many operations."""
         levels = list(itertools.product(self.trials, self.epochs, self.folds))
-        most = self.operations + self.each * max(0, rows - self.many)
+        most = self.operations + self.per_row * max(0, rows - LARGE)
         return next((level for level in levels if epoch * self.share * math.prod(level) <= most), levels[-1])
 
 
@@ -69,7 +69,7 @@ TABLES = Levels(
     operations=3.3e12,  # 45 s on two cores
     rungs=8,
     share=10 / 32,
-    each=2e-3 * SECOND,  # two seconds of a processor for 1,000 rows
+    per_row=2e-3 * SECOND,  # two seconds of a processor for 1,000 rows
 )
 IMAGES = Levels((8,), (20, 10), (3, 2), operations=6e13, rungs=10, share=0.275)  # ten minutes on two cores
 

@@ -154,8 +154,8 @@ class PopulationEstimator(BaseEstimator):
             return self
         if self.importances:
             self.feature_importances_ = importances_of(results, self.predictor_, column_names(X))
-        unasked = not self.shuffle and self.minutes is None and results.history is None
-        if unasked if self.refit is None else self.refit:
+        usual = not self.shuffle and self.minutes is None and results.history is None
+        if self.refit or (self.refit is None and usual):
             self.predictor_ = refit(results)
         return self
 
