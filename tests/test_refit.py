@@ -134,8 +134,8 @@ def test_any_table_is_trained_again_and_kept_by_a_pickle(x, y, more):
     np.testing.assert_array_equal(read.predict(x), model.predict(x))
 
 
-def test_groups_that_folds_left_over_train_again():
-    """Folds train on as many rows as the smallest can; all rows are moments of the recipe of what is trained again."""
+def test_rows_of_every_group_train_again():
+    """Each fold leaves some out; the targets' mean is that of all rows."""
     groups = np.repeat(np.arange(9), [30, 25, 20, 15, 10, 8, 6, 4, 2])
     regressor = pj.PopulationRegressor(**SMALL, refit=True).fit(X, Y, groups=groups)
     np.testing.assert_allclose(regressor.predictor_.recipe.y_mean, [Y.mean()])
