@@ -32,13 +32,14 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "real"))
 
+from compared import show_compared  # noqa: E402
 from fit import METHODS, OF_CLASSES, VARIANTS  # noqa: E402
 from measured import check_judging, commit, kept, machine  # noqa: E402
 from tables import DEVELOPMENT, FINAL, LARGE, LARGE_FINAL, TABLES, splits_of  # noqa: E402
 
 KEPT = HERE / "results" / "real_tables.jsonl"
 TABPACK = "TabPack"
-AUTOGLUON = ("AutoGluon, good", "AutoGluon, best")
+AUTOGLUON = {"AutoGluon, good": 1, "AutoGluon, best": 5}  # times popjax's seconds
 SLOW = (
     *("RealMLP-TD", "RealMLP-TD, log loss", "RealMLP-TD, bagged", "TabM-D", "TabM-D, bagged", "CatBoost, tuned"),
     *AUTOGLUON,
@@ -48,17 +49,31 @@ ALL = [*METHODS, TABPACK]
 OURS = "popjax"
 
 
-def fitted(table: str, split: int, method: str, options: str, threads: int, tabpack: Path | None) -> dict[str, float]:
+def fitted(table: str, split: int, method: str, options: str, given: argparse.Namespace) -> dict[str, Any]:
     """The scores and seconds of one fit, in a process of its own."""
-    command = [sys.executable, str(HERE / "real" / "fit.py"), table, str(split), method, "--options", options]
+    python = given.autogluon if method in AUTOGLUON else sys.executable
+    command = [python, str(HERE / "real" / "fit.py"), table, str(split), method, "--options", options]
     if method == TABPACK:
-        command = [sys.executable, str(HERE / "real" / "tabpack.py"), str(tabpack), table, str(split)]
-    environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT"), str(threads))
+        command = [python, str(HERE / "real" / "tabpack.py"), str(given.tabpack), table, str(split)]
+    environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT"), str(given.threads))
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{method} on {table}, split {split}: {done.stderr[-2000:]}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def time_limit(table: str, split: int, method: str, given: argparse.Namespace) -> dict[str, float]:
+    """AutoGluon's: processor seconds of popjax's last fit there over the number of threads, times the method's factor.
+
+    Raises ValueError if there is none.
+    """
+    at = (table, split, OURS, "{}")
+    of = lambda one: (one["table"], one["split"], one["method"], one.get("options", "{}"))
+    ours = [one["cpu"] for one in kept(given.kept) if of(one) == at]
+    if not ours:
+        raise ValueError(f"{method} on {table}, split {split}: fit popjax there first, for its seconds")
+    return {"seconds": round(AUTOGLUON[method] * ours[-1] / given.threads, 1)}
 
 
 def measure(tables: Iterable[str], methods: Iterable[str], given: argparse.Namespace) -> None:
@@ -71,15 +86,15 @@ def measure(tables: Iterable[str], methods: Iterable[str], given: argparse.Names
             if method in OF_CLASSES and not TABLES[table].classes:
                 continue
             version = now if method.startswith(OURS) else None
-            passed = json.dumps({"seconds": given.seconds}) if method in AUTOGLUON else options
-            own = passed if method in AUTOGLUON or (method.startswith(OURS) and options != "{}") else None
+            own = options if method.startswith(OURS) and options != "{}" else None
             for split in splits_of(table, slow=method in SLOW)[: given.most_splits]:
                 if (table, split, method, version, own) in known:
                     continue
+                passed = json.dumps(time_limit(table, split, method, given)) if method in AUTOGLUON else options
                 line = {"table": table, "split": split, "method": method, "machine": here, "threads": given.threads}
                 line |= {"commit": version} if version else {}
                 line |= {"options": own} if own else {}
-                line |= fitted(table, split, method, passed, given.threads, given.tabpack)
+                line |= fitted(table, split, method, passed, given)
                 with given.kept.open("a") as file:
                     file.write(json.dumps(line) + "\n")
                 print(json.dumps(line), file=sys.stderr, flush=True)
@@ -149,7 +164,10 @@ def show(lines: list[dict[str, Any]]) -> None:
     print("mean rank by loss:", json.dumps(ranks(alike, "loss", 1)))
     print("mean rank by score:", json.dumps(ranks(alike, "score", -1)))
     show_ahead(alike)
-    show_behind_linear(lines)
+    if any(table in LARGE | LARGE_FINAL for table in found):
+        show_compared(lines)
+    else:
+        show_behind_linear(lines)
 
 
 def show_ahead(found: dict[str, dict[str, Any]]) -> None:
@@ -213,7 +231,7 @@ def main() -> None:
     parser.add_argument("--final", action="store_true", help="the final tables, by a commit")
     parser.add_argument("--large", action="store_true", help="the tables of more rows, in groups or in time")
     parser.add_argument("--options", default="{}", help="of popjax's estimators, as JSON")
-    parser.add_argument("--seconds", type=float, help="of AutoGluon, which is fitted by the Python that has it")
+    parser.add_argument("--autogluon", metavar="PYTHON", help="a Python that has it: fits AutoGluon, too")
     parser.add_argument("--threads", type=int, default=2, help="of a fit")
     parser.add_argument("--kept", type=Path, default=KEPT)
     parser.add_argument("--quick", action="store_true", help="popjax and linear, a split of wine; keeps nothing")
@@ -225,11 +243,11 @@ def main() -> None:
         arguments.kept = Path(tempfile.mkdtemp()) / "quick.jsonl"
     development, final = (LARGE, LARGE_FINAL) if arguments.large else (DEVELOPMENT, FINAL)
     tables = arguments.tables or list(final if arguments.final else development)
-    untimed = [] if arguments.seconds else AUTOGLUON
-    usual = [*(name for name in METHODS if name not in untimed), *([TABPACK] if arguments.tabpack else [])]
+    absent = () if arguments.autogluon else AUTOGLUON
+    usual = [*(name for name in METHODS if name not in absent), *([TABPACK] if arguments.tabpack else [])]
     methods = list(VARIANTS) if arguments.ablation else arguments.methods or usual
-    if set(AUTOGLUON) & set(methods) and not arguments.seconds:
-        parser.error("AutoGluon needs --seconds, its time limit")
+    if set(AUTOGLUON) & set(methods) and not arguments.autogluon:
+        parser.error("AutoGluon needs --autogluon PYTHON, a Python that has it")
     if TABPACK in methods and not arguments.tabpack:
         parser.error("TabPack needs --tabpack DIR, a clone of its repository")
     ours = any(method.startswith(OURS) for method in methods)

@@ -1,6 +1,7 @@
 """One method on one split of one table, in a process of its own: prints its scores, seconds and memory as JSON.
 
-`megabytes` are the most that the process, or one of its children, held while it fitted.
+`megabytes` are the most that the process, or one of its children, held while it fitted. Of the larger tables also how
+long 100,000 predictions take, and the sums of the test rows' losses in blocks, for paired differences.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from methods import PEERS, Fit, Part, Predict, cleaned, linear, same
 from sklearn.metrics import r2_score, root_mean_squared_error
 from tables import LARGE, LARGE_FINAL, TABLES, parted
@@ -90,9 +92,10 @@ VARIANTS: dict[str, Fit] = {
 }
 METHODS: dict[str, Fit] = {"popjax": population(), "popjax mlp": population(model="mlp")} | PEERS
 ALL = METHODS | VARIANTS
-OF_CLASSES = ("popjax, labels smoothed", "RealMLP-TD, log loss")  # they are of no other tables
+OF_CLASSES = ("popjax, labels smoothed", "RealMLP-TD, log loss", "LightGBM, balanced")  # they are of no other tables
 
 
+BLOCKS, MANY = 50, 100_000
 PROCESSES = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 
@@ -102,7 +105,7 @@ def processor_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
-def judged(classes: bool, model: Any, rows: Any, y: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
+def judged(classes: bool, model: Any, rows: Any, y: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
     """The scores on test rows, and the loss of each: its log loss or squared error."""
     if not classes:
         told = np.asarray(model.predict(rows), float).ravel()
@@ -120,6 +123,22 @@ def behind(losses: np.ndarray, others: np.ndarray) -> dict[str, float]:
     """By how much the mean of `losses` is above that of `others`, and the standard error of this paired difference."""
     difference = losses - others
     return {"behind_linear": difference.mean(), "error": difference.std(ddof=1) / len(difference) ** 0.5}
+
+
+def in_blocks(losses: np.ndarray, clusters: np.ndarray) -> dict[str, list[float]]:
+    """Sums of the losses of test rows in at most BLOCKS blocks, with their numbers of rows; a cluster is in one."""
+    block = np.unique(clusters, return_inverse=True)[1] % BLOCKS
+    sums, rows = np.bincount(block, losses), np.bincount(block)
+    return {"losses": [float(f"{one:.6g}") for one in sums], "rows": rows.tolist()}
+
+
+def seconds_to_predict(model: Any, rows: Any, classes: bool) -> float:
+    """Wall seconds that MANY predictions take, of the test rows again and again."""
+    take = rows.iloc if isinstance(rows, pd.DataFrame) else rows
+    many = take[np.arange(MANY) % len(rows)]
+    begun = time.perf_counter()
+    (model.predict_proba if classes else model.predict)(many)
+    return time.perf_counter() - begun
 
 
 def main() -> None:
@@ -145,13 +164,16 @@ def main() -> None:
     megabytes = max(resource.getrusage(each).ru_maxrss for each in PROCESSES) / 1024
     rows = made(test.x)
     found, losses = judged(classes, model, rows, test.y)
-    if arguments.method == "popjax" and arguments.table not in LARGE | LARGE_FINAL:
+    if arguments.table in LARGE | LARGE_FINAL:
+        found |= {"predicting": seconds_to_predict(model, rows, classes), "blocks": in_blocks(losses, test.clusters)}
+    elif arguments.method == "popjax":
         other, made_linear = linear(classes, arguments.split, part, {})
         found |= behind(losses, judged(classes, other, made_linear(test.x), test.y)[1])
     if arguments.out:
         np.save(arguments.out, model.predict_proba(rows) if classes else model.predict(rows))
     found["megabytes"] = megabytes
-    print(json.dumps({name: round(float(value), 6) for name, value in {**found, **seconds}.items()}))
+    rounded = lambda value: value if isinstance(value, dict) else round(float(value), 6)
+    print(json.dumps({name: rounded(value) for name, value in {**found, **seconds}.items()}))
     sys.stdout.flush()
 
 

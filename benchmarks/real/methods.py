@@ -16,7 +16,7 @@ os.environ.setdefault("LOKY_MAX_CPU_COUNT", str(THREADS))
 
 import numpy as np  # noqa: E402  after the number of threads is set
 import pandas as pd  # noqa: E402
-from tables import Part, cleaned  # noqa: E402
+from tables import Part, cleaned, subset  # noqa: E402
 
 type Predict = Callable[[pd.DataFrame], Any]
 type Fit = Callable[[bool, int, Part, dict[str, Any]], tuple[Any, Predict]]
@@ -37,12 +37,6 @@ def texts_of(x: pd.DataFrame) -> list[str]:
 def same(x: pd.DataFrame) -> pd.DataFrame:
     """The rows as they are."""
     return x
-
-
-def subset(part: Part, rows: np.ndarray) -> Part:
-    """Some of the rows."""
-    groups = None if part.groups is None else part.groups[rows]
-    return Part(part.x.iloc[rows], part.y[rows], groups, part.timely)
 
 
 def folds_of(part: Part, classes: bool, seed: int) -> Iterator[tuple[Part, Part]]:
@@ -189,6 +183,11 @@ def lightgbm_model(classes: bool, seed: int, **given: Any) -> Any:
 def lightgbm(classes: bool, seed: int, part: Part, options: dict[str, Any]) -> tuple[Any, Predict]:
     """LightGBM at its defaults."""
     return lightgbm_model(classes, seed).fit(part.x, part.y), same
+
+
+def balanced_lightgbm(classes: bool, seed: int, part: Part, options: dict[str, Any]) -> tuple[Any, Predict]:
+    """LightGBM with weights by which all classes count alike."""
+    return lightgbm_model(classes, seed, class_weight="balanced").fit(part.x, part.y), same
 
 
 def stopped_lightgbm(classes: bool, seed: int, train: Part, held: Part) -> tuple[Any, Predict]:
@@ -338,8 +337,9 @@ def autogluon(preset: str) -> Fit:
 
         frame = part.x.assign(target=part.y)
         metric = "log_loss" if classes else "root_mean_squared_error"
-        grouped = {} if part.groups is None else {"groups": "group"}
-        predictor = TabularPredictor("target", eval_metric=metric, path=tempfile.mkdtemp(), verbosity=0, **grouped)
+        known: dict[str, Any] = {} if classes else {"problem_type": "regression"}  # counts are no classes
+        known |= {} if part.groups is None else {"groups": "group"}
+        predictor = TabularPredictor("target", eval_metric=metric, path=tempfile.mkdtemp(), verbosity=0, **known)
         frame = frame if part.groups is None else frame.assign(group=part.groups % FOLDS)
         predictor.fit(
             frame,
@@ -371,6 +371,7 @@ PEERS: dict[str, Fit] = {
     "linear, sparse": sparse_linear,
     "HistGradientBoosting": boosting,
     "LightGBM": lightgbm,
+    "LightGBM, balanced": balanced_lightgbm,
     "CatBoost": catboost,
     "XGBoost": xgboost,
     "20 scikit-learn MLPs": networks,

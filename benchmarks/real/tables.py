@@ -56,12 +56,14 @@ class Part(NamedTuple):
         x, y: features, and targets.
         groups: the group of each row; None if rows are independent.
         timely: True if rows are in order of time.
+        clusters: the group of each row, in time its day, or the first number of its time; else its own number.
     """
 
     x: pd.DataFrame
     y: np.ndarray
     groups: np.ndarray | None
     timely: bool
+    clusters: np.ndarray
 
 
 DEVELOPMENT = {
@@ -236,14 +238,25 @@ def parted(name: str, split: int) -> tuple[Part, Part]:
     else:
         strata = y if table.classes else None
         rows = train_test_split(np.arange(len(y)), test_size=0.25, random_state=split, stratify=strata)
-    of = lambda own: Part(x.iloc[own].reset_index(drop=True), y[own], own_groups(groups, own), bool(table.time))
-    train, test = (of(np.sort(own)) for own in rows)
+    whole = Part(x, y, groups, bool(table.time), clusters_of(name, groups))
+    train, test = (subset(whole, np.sort(own)) for own in rows)
     return train, test
 
 
-def own_groups(groups: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
-    """The groups of some rows."""
-    return None if groups is None else groups[rows]
+def subset(part: Part, rows: np.ndarray) -> Part:
+    """Some of the rows."""
+    groups = None if part.groups is None else part.groups[rows]
+    return Part(part.x.iloc[rows].reset_index(drop=True), part.y[rows], groups, part.timely, part.clusters[rows])
+
+
+def clusters_of(name: str, groups: np.ndarray | None) -> np.ndarray:
+    """Which rows of a table are alike: int (rows,)."""
+    frame, time = source(name), TABLES[name].time
+    if not time:
+        return np.arange(len(frame)) if groups is None else groups
+    first = frame[time[0]]
+    days = first if pd.api.types.is_numeric_dtype(first.dtype) else pd.to_datetime(first, utc=True).dt.floor("D")
+    return days.rank(method="dense").to_numpy(int)
 
 
 def cut(times: pd.DataFrame, split: int) -> tuple[np.ndarray, np.ndarray]:
