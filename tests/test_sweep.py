@@ -239,6 +239,7 @@ BAD = [
     (["--set", "fold=1"], "'fold'", "reserved"),
     (["--space", "nothing.toml"], "'nothing.toml'", "No such file"),
     (["--space", "bad.toml"], "'bad.toml'", ""),
+    (["--space", "momentum=0.5"], "'momentum=0.5'", "--set"),
     (["--task", "nothing:task", "--set", "x=1"], "'nothing:task'", "No module"),
     (["--task", "mine", "--set", "x=1"], "'mine'", "module:attribute"),
     (["--task", "broken:task", "--set", "x=1"], "ZeroDivisionError: division by zero", "broken.py, line 1"),

@@ -249,7 +249,8 @@ def catboost_model(classes: bool, seed: int, x: pd.DataFrame, **given: Any) -> A
     """CatBoost at its defaults, but for `given`, for rows like `x`."""
     from catboost import CatBoostClassifier, CatBoostRegressor
 
-    kind, usual = CatBoostClassifier if classes else CatBoostRegressor, {"thread_count": THREADS, "verbose": False}
+    kind = CatBoostClassifier if classes else CatBoostRegressor
+    usual: dict[str, Any] = {"thread_count": THREADS, "verbose": False, "allow_writing_files": False}
     return kind(random_seed=seed, cat_features=texts_of(x), train_dir=tempfile.mkdtemp(), **usual, **given)
 
 

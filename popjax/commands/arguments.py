@@ -5,6 +5,7 @@ import itertools
 import os
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import tyro
@@ -163,12 +164,19 @@ def named_scales(arguments: Arguments) -> Named:
     from popjax.space.constraints import constraints_of
     from popjax.space.space import Space, setting
 
+    check_file(arguments.space)
     space = None if arguments.config is None else space_in(arguments.config)
     space = space if arguments.space is None else Space.from_toml(arguments.space)
     scales: dict[str, Any] = {} if space is None else space.entries()
     scales |= dict(setting(text, "--set") for text in arguments.set)
     where = (*(() if space is None else space.constraints), *constraints_of(arguments.where))
     return Named(scales, where, space is not None)
+
+
+def check_file(space: str | None) -> None:
+    """Raise ValueError for a hyperparameter and its scale in the place of a file's name."""
+    if space is not None and "=" in space and not Path(space).exists():
+        raise ValueError(f"--space {space!r}: name a TOML file; one hyperparameter is given by --set {space!r}")
 
 
 def parsed(argv: list[str] | None) -> Arguments:
