@@ -251,7 +251,7 @@ def catboost_model(classes: bool, seed: int, x: pd.DataFrame, **given: Any) -> A
 
     kind = CatBoostClassifier if classes else CatBoostRegressor
     usual: dict[str, Any] = {"thread_count": THREADS, "verbose": False, "allow_writing_files": False}
-    return kind(random_seed=seed, cat_features=texts_of(x), train_dir=tempfile.mkdtemp(), **usual, **given)
+    return kind(random_seed=seed, cat_features=texts_of(x), **usual, **given)
 
 
 def catboost(classes: bool, seed: int, part: Part, options: dict[str, Any]) -> tuple[Any, Predict]:
