@@ -34,8 +34,8 @@ sys.path.insert(0, str(HERE / "real"))
 
 from compared import show_compared  # noqa: E402
 from fit import METHODS, OF_CLASSES, VARIANTS  # noqa: E402
-from measured import check_judging, commit, kept, machine  # noqa: E402
-from tables import DEVELOPMENT, FINAL, LARGE, LARGE_FINAL, TABLES, splits_of  # noqa: E402
+from measured import OURS, check_judging, commit, kept, machine  # noqa: E402
+from tables import DEVELOPMENT, FINAL, LARGE, LARGE_FINAL, TABLES, parted, splits_of  # noqa: E402
 
 KEPT = HERE / "results" / "real_tables.jsonl"
 TABPACK = "TabPack"
@@ -45,8 +45,9 @@ SLOW = (
     *AUTOGLUON,
     TABPACK,
 )
+SMALL = ("linear", "HistGradientBoosting", "20 scikit-learn MLPs", "popjax mlp", "LightGBM, balanced")  # not of --large
+ROWS = {"TabM-D": 50_000, "TabM-D, bagged": 15_000}  # that train, at most
 ALL = [*METHODS, TABPACK]
-OURS = "popjax"
 
 
 def fitted(table: str, split: int, method: str, options: str, given: argparse.Namespace) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def measure(tables: Iterable[str], methods: Iterable[str], given: argparse.Names
     known = {(one["table"], one["split"], one["method"], one.get("commit"), one.get("options")) for one in lines}
     for table in tables:
         for method in methods:
-            if method in OF_CLASSES and not TABLES[table].classes:
+            if not suits(method, table):
                 continue
             version = now if method.startswith(OURS) else None
             own = options if method.startswith(OURS) and options != "{}" else None
@@ -98,6 +99,12 @@ def measure(tables: Iterable[str], methods: Iterable[str], given: argparse.Names
                 with given.kept.open("a") as file:
                     file.write(json.dumps(line) + "\n")
                 print(json.dumps(line), file=sys.stderr, flush=True)
+
+
+def suits(method: str, table: str) -> bool:
+    """True if a method is fitted to a table."""
+    rows = len(parted(table, 0)[0].y) if method in ROWS else 0
+    return rows <= ROWS.get(method, 0) and (method not in OF_CLASSES or TABLES[table].classes)
 
 
 def chosen(lines: list[dict[str, Any]], tables: Iterable[str], now: str, options: str) -> list[dict[str, Any]]:
@@ -143,11 +150,10 @@ def ranks(found: dict[str, dict[str, Any]], name: str, sign: int) -> dict[str, f
 
 def better(by_method: dict[str, Any]) -> dict[str, Any]:
     """The methods, RealMLP-TD with the setting of the lower loss."""
-    other = by_method.get("RealMLP-TD, log loss")
-    kept_ones = {name: one for name, one in by_method.items() if name != "RealMLP-TD, log loss"}
-    if other and other["loss"] < kept_ones["RealMLP-TD"]["loss"]:
-        kept_ones["RealMLP-TD"] = other
-    return kept_ones
+    usual, other = "RealMLP-TD", "RealMLP-TD, log loss"
+    both = [by_method[name] for name in (usual, other) if name in by_method]
+    kept_ones = {name: one for name, one in by_method.items() if name not in (usual, other)}
+    return kept_ones | ({usual: min(both, key=lambda one: one["loss"])} if both else {})
 
 
 def show(lines: list[dict[str, Any]]) -> None:
@@ -224,7 +230,7 @@ def main() -> None:
     """Measure and show."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", nargs="+", choices=list(TABLES), help="default: those of development")
-    parser.add_argument("--methods", nargs="+", choices=[*ALL, *VARIANTS], help=f"default: all but {TABPACK}")
+    parser.add_argument("--methods", nargs="+", choices=[*ALL, *VARIANTS], help="default: all that need no more")
     parser.add_argument("--tabpack", type=Path, metavar="DIR", help="a clone of its repository: fits TabPack, too")
     parser.add_argument("--ablation", action="store_true", help="popjax's recipe with one part less or other")
     parser.add_argument("--most-splits", type=int, default=10, help="of a table")
@@ -240,10 +246,11 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.tables, arguments.methods, arguments.most_splits = ["wine"], ["popjax", "linear"], 1
-        arguments.kept = Path(tempfile.mkdtemp()) / "quick.jsonl"
+        folder = tempfile.TemporaryDirectory()  # until this function returns
+        arguments.kept = Path(folder.name) / "quick.jsonl"
     development, final = (LARGE, LARGE_FINAL) if arguments.large else (DEVELOPMENT, FINAL)
     tables = arguments.tables or list(final if arguments.final else development)
-    absent = () if arguments.autogluon else AUTOGLUON
+    absent = [*(() if arguments.autogluon else AUTOGLUON), *(SMALL if arguments.large else ())]
     usual = [*(name for name in METHODS if name not in absent), *([TABPACK] if arguments.tabpack else [])]
     methods = list(VARIANTS) if arguments.ablation else arguments.methods or usual
     if set(AUTOGLUON) & set(methods) and not arguments.autogluon:

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
+from measured import OURS
 from scipy.stats import t as student
 from tables import TABLES
 
 BOUNDS = {"RealMLP-TD, bagged": 0.0, "CatBoost, bagged": 0.0, "CatBoost, tuned": 0.02, "AutoGluon, good": 0.02}
-OURS = "popjax"
 Line = dict[str, Any]
 
 
@@ -67,7 +67,7 @@ def difference(ours: dict[str, list[float]], theirs: dict[str, list[float]]) -> 
 
 
 def holm(chances: dict[str, float]) -> dict[str, float]:
-    """P-values adjusted for their number (Holm 1979).
+    """P-values adjusted for the number of comparisons (Holm 1979).
 
     >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
     {'a': 0.03, 'b': 0.06, 'c': 0.06}
@@ -99,7 +99,8 @@ ENDS = {"win": "won", "tie": "tied", "loss": "lost"}
 def show_compared(lines: list[Line]) -> None:
     """Print the comparisons, each also on the tables in time or in groups alone."""
     found = {peer: known for peer in BOUNDS if len(known := pairs(lines, peer)) > 1}
-    chances = holm({peer: chance(np.array([pair.ratio for pair in own]), BOUNDS[peer]) for peer, own in found.items()})
+    known = {peer: chance(np.array([pair.ratio for pair in own]), BOUNDS[peer]) for peer, own in found.items()}
+    chances = holm(dict.fromkeys(BOUNDS, 1.0) | known)  # of all that were named, also before each is measured
     for peer, own in found.items():
         print(f"{told(peer, own)}; below {BOUNDS[peer]:+.2f} with p = {chances[peer]:.3f} (Holm)")
         apart = [pair for pair in own if TABLES[pair.table].time or TABLES[pair.table].group]

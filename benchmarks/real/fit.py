@@ -6,6 +6,7 @@ long 100,000 predictions take, and the sums of the test rows' losses in blocks, 
 
 import argparse
 import json
+import os
 import resource
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from methods import PEERS, Fit, Part, Predict, cleaned, linear, same
+from methods import PEERS, PLACE, Fit, Part, Predict, cleaned, linear, same
 from sklearn.metrics import r2_score, root_mean_squared_error
 from tables import LARGE, LARGE_FINAL, TABLES, parted
 
@@ -126,18 +127,22 @@ def behind(losses: np.ndarray, others: np.ndarray) -> dict[str, float]:
 
 
 def in_blocks(losses: np.ndarray, clusters: np.ndarray) -> dict[str, list[float]]:
-    """Sums of the losses of test rows in at most BLOCKS blocks, with their numbers of rows; a cluster is in one."""
-    block = np.unique(clusters, return_inverse=True)[1] % BLOCKS
+    """Sums of the losses of test rows in at most BLOCKS blocks of neighbouring clusters, with their numbers of rows.
+
+    So days that follow one another, whose losses are alike, are in one block.
+    """
+    known, number = np.unique(clusters, return_inverse=True)
+    blocks = min(BLOCKS, len(known))
+    block = number * blocks // len(known)
     sums, rows = np.bincount(block, losses), np.bincount(block)
     return {"losses": [float(f"{one:.6g}") for one in sums], "rows": rows.tolist()}
 
 
-def seconds_to_predict(model: Any, rows: Any, classes: bool) -> float:
-    """Wall seconds that MANY predictions take, of the test rows again and again."""
-    take = rows.iloc if isinstance(rows, pd.DataFrame) else rows
-    many = take[np.arange(MANY) % len(rows)]
+def seconds_to_predict(model: Any, made: Predict, x: pd.DataFrame, classes: bool) -> float:
+    """Wall seconds that MANY predictions take, of the rows `x` again and again, with their encoding."""
+    many = x.iloc[np.arange(MANY) % len(x)].reset_index(drop=True)
     begun = time.perf_counter()
-    (model.predict_proba if classes else model.predict)(many)
+    (model.predict_proba if classes else model.predict)(made(many))
     return time.perf_counter() - begun
 
 
@@ -156,6 +161,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="keeps the predictions for the test rows, in a .npy file")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = PLACE.name  # each fit compiles its own programs
     part, test = parted(arguments.table, arguments.split)
     classes = TABLES[arguments.table].classes
     wall, used = time.perf_counter(), processor_seconds()
@@ -165,7 +171,8 @@ def main() -> None:
     rows = made(test.x)
     found, losses = judged(classes, model, rows, test.y)
     if arguments.table in LARGE | LARGE_FINAL:
-        found |= {"predicting": seconds_to_predict(model, rows, classes), "blocks": in_blocks(losses, test.clusters)}
+        found["predicting"] = seconds_to_predict(model, made, test.x, classes)
+        found["blocks"] = in_blocks(losses, test.clusters)
     elif arguments.method == "popjax":
         other, made_linear = linear(classes, arguments.split, part, {})
         found |= behind(losses, judged(classes, other, made_linear(test.x), test.y)[1])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+OURS = "popjax"
 
 
 def commit() -> str:

@@ -21,7 +21,9 @@ from tables import Part, cleaned, subset  # noqa: E402
 type Predict = Callable[[pd.DataFrame], Any]
 type Fit = Callable[[bool, int, Part, dict[str, Any]], tuple[Any, Predict]]
 type Stopped = Callable[[bool, int, Part, Part], tuple[Any, Predict]]  # trained on some rows, stopped by others
+type Rounds = Callable[[bool, int, Part, int], tuple[Any, Predict]]  # with so many trees
 
+PLACE = tempfile.TemporaryDirectory()  # of what methods write, as long as the process
 FOLDS, TREES, ROUNDS = 5, 2000, 50  # of what is bagged: folds, trees at most, rounds without a lower held-out loss
 TRIES, SECONDS = 20, 1200  # trials, and processor seconds at most, of a tuned CatBoost
 PENALTIES = np.logspace(-1, 4, 6)  # of a linear model on sparse rows
@@ -68,13 +70,28 @@ class Bag:
         return np.mean([model.predict_proba(made(x)) for model, made in self.models], 0)
 
 
-def bagged(stopped: Stopped) -> Fit:
-    """A method on each fold, all together."""
+def bagged(stopped: Stopped, again: Rounds | None = None) -> Fit:
+    """A method on each fold, all together; in time trees train `again`, on all rows, as else the latest train none.
+
+    Then each fold's model is one of another seed, with as many trees as were best in it.
+    """
 
     def fit(classes: bool, seed: int, part: Part, options: dict[str, Any]) -> tuple[Any, Predict]:
-        return Bag([stopped(classes, seed, train, held) for train, held in folds_of(part, classes, seed)]), same
+        found = [stopped(classes, seed, train, held) for train, held in folds_of(part, classes, seed)]
+        if part.timely and again is not None:
+            trees = [trees_of(model) for model, _ in found]
+            found = [again(classes, seed + 1000 * fold, part, count) for fold, count in enumerate(trees)]
+        return Bag(found), same
 
     return fit
+
+
+def trees_of(model: Any) -> int:
+    """The number of trees that were best on the rows held out: of CatBoost, LightGBM or XGBoost."""
+    if hasattr(model, "tree_count_"):
+        return max(1, int(model.tree_count_))
+    inner = getattr(model, "inner", model)
+    return max(1, int(inner.best_iteration_ if hasattr(inner, "best_iteration_") else inner.best_iteration + 1))
 
 
 def as_numbers(x: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
@@ -217,6 +234,11 @@ class Coded:
         return self.inner.predict_proba(x)
 
 
+def lightgbm_of(classes: bool, seed: int, part: Part, trees: int) -> tuple[Any, Predict]:
+    """LightGBM with so many trees."""
+    return lightgbm_model(classes, seed, n_estimators=trees).fit(part.x, part.y), same
+
+
 def xgboost_model(classes: bool, seed: int, **given: Any) -> Any:
     """XGBoost at its defaults, but for `given`; texts are categories."""
     from xgboost import XGBClassifier, XGBRegressor
@@ -237,6 +259,12 @@ def stopped_xgboost(classes: bool, seed: int, train: Part, held: Part) -> tuple[
     if classes:
         return Coded(model).fit(train.x, train.y, held), same
     return model.fit(train.x, train.y, eval_set=[(held.x, held.y)], verbose=False), same
+
+
+def xgboost_of(classes: bool, seed: int, part: Part, trees: int) -> tuple[Any, Predict]:
+    """XGBoost with so many trees."""
+    model = xgboost_model(classes, seed, n_estimators=trees)
+    return (Coded(model) if classes else model).fit(part.x, part.y), same
 
 
 def texts_filled(x: pd.DataFrame) -> Predict:
@@ -267,6 +295,12 @@ def stopped_catboost(classes: bool, seed: int, train: Part, held: Part, **given:
     return model.fit(made(train.x), train.y, eval_set=own, early_stopping_rounds=ROUNDS), made
 
 
+def catboost_of(classes: bool, seed: int, part: Part, trees: int, **given: Any) -> tuple[Any, Predict]:
+    """CatBoost with so many trees."""
+    made = texts_filled(part.x)
+    return catboost_model(classes, seed, part.x, iterations=trees, **given).fit(made(part.x), part.y), made
+
+
 def tuned_catboost(classes: bool, seed: int, part: Part, options: dict[str, Any]) -> tuple[Any, Predict]:
     """CatBoost tuned by Optuna on one fold, then trained on all rows with as many trees as were best there."""
     import optuna
@@ -292,9 +326,8 @@ def tuned_catboost(classes: bool, seed: int, part: Part, options: dict[str, Any]
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
     study.optimize(loss, n_trials=TRIES)
-    best, made = study.best_trial, texts_filled(part.x)
-    model = catboost_model(classes, seed, part.x, iterations=best.user_attrs["trees"], **best.params)
-    return model.fit(made(part.x), part.y), made
+    best = study.best_trial
+    return catboost_of(classes, seed, part, best.user_attrs["trees"], **best.params)
 
 
 def pytabkit_model(name: str, classes: bool, seed: int, **given: Any) -> Any:
@@ -303,7 +336,8 @@ def pytabkit_model(name: str, classes: bool, seed: int, **given: Any) -> Any:
     import torch
 
     torch.set_num_threads(THREADS)
-    kind, place = getattr(pytabkit, f"{name}_{'Classifier' if classes else 'Regressor'}"), tempfile.mkdtemp()
+    kind = getattr(pytabkit, f"{name}_{'Classifier' if classes else 'Regressor'}")
+    place = tempfile.mkdtemp(dir=PLACE.name)
     return kind(device="cpu", random_state=seed, n_threads=THREADS, tmp_folder=place, **given)
 
 
@@ -340,7 +374,8 @@ def autogluon(preset: str) -> Fit:
         metric = "log_loss" if classes else "root_mean_squared_error"
         known: dict[str, Any] = {} if classes else {"problem_type": "regression"}  # counts are no classes
         known |= {} if part.groups is None else {"groups": "group"}
-        predictor = TabularPredictor("target", eval_metric=metric, path=tempfile.mkdtemp(), verbosity=0, **known)
+        known |= {"eval_metric": metric, "path": tempfile.mkdtemp(dir=PLACE.name), "verbosity": 0}
+        predictor = TabularPredictor("target", **known)
         frame = frame if part.groups is None else frame.assign(group=part.groups % FOLDS)
         predictor.fit(
             frame,
@@ -379,9 +414,9 @@ PEERS: dict[str, Fit] = {
     "RealMLP-TD": pytabkit("RealMLP_TD"),
     "RealMLP-TD, log loss": pytabkit("RealMLP_TD", **BY_LOG_LOSS),
     "TabM-D": pytabkit("TabM_D"),
-    "LightGBM, bagged": bagged(stopped_lightgbm),
-    "CatBoost, bagged": bagged(stopped_catboost),
-    "XGBoost, bagged": bagged(stopped_xgboost),
+    "LightGBM, bagged": bagged(stopped_lightgbm, lightgbm_of),
+    "CatBoost, bagged": bagged(stopped_catboost, catboost_of),
+    "XGBoost, bagged": bagged(stopped_xgboost, xgboost_of),
     "RealMLP-TD, bagged": bagged(stopped_pytabkit("RealMLP_TD", **BY_LOG_LOSS)),
     "TabM-D, bagged": bagged(stopped_pytabkit("TabM_D")),
     "CatBoost, tuned": tuned_catboost,

@@ -40,8 +40,9 @@ def tuned(train: Pictures, seed: int, options: Options) -> dict[str, Predict]:
     return {"optuna": searched(train, seed, options["seconds"])}
 
 
-def machine_of_vectors(train: Pictures, seed: int, options: Options) -> dict[str, Predict]:
+def support_vectors(train: Pictures, seed: int, options: Options) -> dict[str, Predict]:
     """scikit-learn's SVM on the standardized pixels."""
+    from joblib.externals.loky import get_reusable_executor
     from sklearn.model_selection import GridSearchCV
     from sklearn.svm import SVC
 
@@ -50,6 +51,7 @@ def machine_of_vectors(train: Pictures, seed: int, options: Options) -> dict[str
     grid = {"C": [1, 10, 100]}
     svm = GridSearchCV(SVC(probability=True, random_state=seed), grid, cv=3, n_jobs=THREADS)
     svm.fit(flat(train.x), train.y)
+    get_reusable_executor().shutdown(wait=True)  # so that its processes' seconds are counted
     return {"svm": lambda x: svm.predict_proba(flat(x))}
 
 
@@ -87,7 +89,7 @@ METHODS: dict[str, Callable[[Pictures, int, Options], dict[str, Predict]]] = {
     "plain": plain,
     "residual": residual,
     "optuna": tuned,
-    "svm": machine_of_vectors,
+    "svm": support_vectors,
     "trees": trees,
     "popjax": ours,
 }
@@ -95,7 +97,7 @@ METHODS: dict[str, Callable[[Pictures, int, Options], dict[str, Predict]]] = {
 
 def seconds() -> float:
     """CPU seconds of this process and of its children so far."""
-    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(sum(resource.getrusage(each)[:2]) for each in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 def main() -> None:
