@@ -421,3 +421,21 @@ def test_the_command_knows_optimizers_and_conditions(command, tmp_path):
 )
 def test_the_command_refuses_them_in_one_line(refused_in_one_line, arguments, says):
     refused_in_one_line("sweep", "--dataset", "wine", "--trials", 4, *arguments, says=[says])
+
+
+def test_what_is_refined_can_be_searched():
+    """What exists for values that the best did not use is left out, with what depends on it; other values are not."""
+    space = pj.Space(
+        kind=pj.choice("a", "b", "c"),
+        x=pj.uniform(0, 1).when(kind=("a", "b")),
+        y=pj.integers(1, 4).when(kind="c"),
+        z=pj.uniform(0, 1).when(y=(1, 2)),
+    ).where("x <= 0.9", "y * z <= 3")
+    cost = {"a": 0.0, "b": 1.0, "c": 2.0}
+    read = lambda hparams: sum(0 * hparams.get(name, 0.0) for name in ("x", "y", "z"))
+    task = pj.objective(lambda key, hparams: {"loss": cost[hparams["kind"]] + read(hparams)})
+    narrow = pj.refine(space, pj.search(task, space, trials=40))
+    assert list(narrow) == ["kind", "x"]
+    assert narrow.conditions == {"x": {"kind": ("a",)}}
+    assert [str(one) for one in narrow.constraints] == ["x <= 0.9"]
+    assert set(pj.search(task, narrow, trials=4).points) == {"kind", "x"}

@@ -236,3 +236,31 @@ def test_the_command_ranks_by_several(command, tmp_path):
     resumed = command("sweep", *arguments, "--metric", "val_loss,flops", "--resume")
     assert resumed.returncode == 2
     assert "rank: others was ['parameters'], now ['flops']" in resumed.stderr
+
+
+def test_the_modes_of_all_objectives_are_kept(tmp_path):
+    """A run knows them when it is loaded, and is not resumed with the opposite ones."""
+    task = pj.objective(lambda key, hparams: {"loss": hparams["x"], "speed": hparams["x"] ** 2})
+    space = {"x": pj.uniform(0, 1)}
+    rule = pj.pareto("loss", pj.Metric("speed", "max"))
+    results = pj.search(task, space, trials=8, rank=rule, out=tmp_path / "run")
+    assert repr(rule) == "pareto('loss', Metric('speed', 'max'))"
+    loaded = pj.Results.load(tmp_path / "run")
+    assert [one.mode for one in loaded.rule.objectives] == ["min", "max"]
+    assert loaded.order.tolist() == results.order.tolist()
+    other = pj.pareto("loss", pj.Metric("speed", "min"))
+    with pytest.raises(ValueError, match="cannot be resumed so: .*rank"):
+        pj.search(task, space, trials=8, rank=other, out=tmp_path / "run", resume=True)
+    assert results.ranked(other).order.tolist() != results.order.tolist()
+
+
+def test_the_limits_of_a_run_are_not_forgotten_when_it_is_loaded(tmp_path, rows):
+    space = {"hidden": pj.integers(2, 9), "learning_rate": 0.1}
+    pj.search(
+        pj.supervised(rows), space, trials=4, epochs=1, rank=pj.best(subject_to="parameters <= 60"), out=tmp_path / "a"
+    )
+    with pytest.raises(ValueError, match=r"rank has subject_to=None, the run subject_to=\['parameters <= 60'\]"):
+        pj.Results.load(tmp_path / "a", rank=pj.best("val_loss"))
+    pj.search(pj.supervised(rows), space, trials=4, epochs=1, repeats=2, out=tmp_path / "b")
+    with pytest.raises(ValueError, match="the run does not know the parameters of its trials"):
+        pj.Results.load(tmp_path / "b", rank=pj.one_se("val_loss"))

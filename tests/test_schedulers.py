@@ -649,3 +649,45 @@ def test_a_run_that_goes_on_knows_its_leader_from_the_first_epoch_on(tmp_path):
     both = pj.search(task, trials=65, resume=True, callbacks=[leads], **settings)
     assert both.best.trial == first.best.trial
     assert set(leads.seen) == {first.best.value}
+
+
+def mine(step, problem):
+    """Trains all trials, `step` epochs at a time."""
+
+    def decide(state, trials):
+        if not state:
+            return [1], pj.Decision(
+                add=problem.propose(problem.trials), until=dict.fromkeys(range(problem.trials), step)
+            )
+        ends = {trial: min(epoch + step, problem.epochs) for trial, epoch in enumerate(trials.epochs.tolist())}
+        return [1], pj.Decision(until={t: end for t, end in ends.items() if end > trials.epochs[t]})
+
+    return pj.Scheduler(list, decide)
+
+
+def test_the_arguments_of_a_partial_belong_to_a_run(tmp_path):
+    """Those without a name too: a run is not resumed with others."""
+    task = pj.Task(lambda key, h, data: h["x"], lambda x, h, data: (x, {"loss": x}), ())
+    asked = {"space": {"x": pj.uniform(0, 1)}, "trials": 4, "epochs": 4, "out": tmp_path / "run"}
+    pj.search(task, **asked, scheduler=functools.partial(mine, 1))
+    pj.search(task, **asked, scheduler=functools.partial(mine, 1), resume=True)
+    with pytest.raises(ValueError, match="cannot be resumed so: .*scheduler"):
+        pj.search(task, **asked, scheduler=functools.partial(mine, 2), resume=True)
+
+
+def test_a_run_with_more_trials_than_asked_for_is_resumed_with_a_bar(tmp_path, capsys):
+    def more(problem):
+        def decide(state, trials):
+            if not state:
+                return [1], pj.Decision(add=problem.propose(12), until=dict.fromkeys(range(12), 2))
+            return [1], pj.Decision()
+
+        return pj.Scheduler(list, decide)
+
+    task = pj.Task(lambda key, h, data: h["x"], lambda x, h, data: (x, {"loss": x}), ())
+    asked = {"space": {"x": pj.uniform(0, 1)}, "trials": 8, "epochs": 2, "out": tmp_path / "run", "progress": True}
+    first = pj.search(task, **asked, scheduler=more)
+    again = pj.search(task, **asked, scheduler=more, resume=True)
+    assert len(again.trials) == 12
+    assert again.order.tolist() == first.order.tolist()
+    assert "progress" not in capsys.readouterr().err.lower()

@@ -2,6 +2,7 @@
 
 import gc
 import shutil
+import threading
 
 import jax
 import numpy as np
@@ -10,10 +11,12 @@ import steering_task
 from test_compilations import compilations
 
 import popjax as pj
+from popjax.core.stop import Stop
 from popjax.core.storage import InUse, locked
 from popjax.engine.checkpoint import Checkpoint
 from popjax.engine.members import MemberTable
 from popjax.study.session import Session
+from popjax.tuning.person import Change
 
 HPARAMS = {"learning_rate": 0.05, "momentum": 0.9, "decay": 0.1, "hidden": 7, "batch_size": 16}
 SPACE = pj.Space(
@@ -524,3 +527,35 @@ def test_an_epoch_that_was_interrupted_is_none(tmp_path, monkeypatch):
     again = Session(task, points, space=space, out=tmp_path / "run", resume=True)
     assert again.epoch == session.epoch
     assert bits(again) == bits(plain)
+
+
+def test_the_numbers_of_its_trials_belong_to_a_session(task, tmp_path):
+    """They give the keys: resumed with others, an epoch that is trained again would be another."""
+    session = Session(task, HPARAMS, numbers=[5], out=tmp_path / "run")
+    session.train(2)
+    known = bits(session)
+    for numbers in (None, [4]):
+        with pytest.raises(ValueError, match=r"cannot be resumed so: .*numbers"):
+            Session(task, HPARAMS, numbers=numbers, out=tmp_path / "run", resume=True)
+    again = Session(task, HPARAMS, numbers=[5], out=tmp_path / "run", resume=True)
+    again.back(1)
+    again.train(1)
+    assert bits(again) == known
+    with pytest.raises(ValueError, match="resume=True needs out"):
+        Session(task, HPARAMS, resume=True)
+
+
+def test_a_flag_ends_a_pause(task):
+    """As Ctrl-C does, which sets the session's own flag while a person has paused it on the page."""
+    flag = Stop()
+    session = Session(task, HPARAMS, stop=flag)
+    session.live()
+    session.page.person.ask(Change("pause"))
+    training = threading.Thread(target=session.train, args=(3,), daemon=True)
+    training.start()
+    training.join(0.5)
+    assert training.is_alive()
+    flag.set()
+    training.join(30)
+    assert not training.is_alive()
+    assert session.epoch == 0

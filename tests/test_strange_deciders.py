@@ -615,3 +615,22 @@ def test_a_bare_function_is_a_sampler_that_learns_and_nan_stands_for_what_has_no
 def test_a_function_that_makes_no_sampler_is_one_line():
     with pytest.raises(ValueError, match=r"the sampler .*lambda> cannot be called with seed=0; give a class of optuna"):
         pj.search(OBJECTIVE, {"x": pj.uniform(0, 1)}, trials=8, sampler=lambda n, levels, strange: None)
+
+
+@pytest.mark.parametrize("trial", [-1, 99])
+def test_a_trial_that_a_round_does_not_have(trial):
+    """A number below 0 is no trial from the end."""
+    given = scheduler(answer=pj.Decision(until={trial: 2}))
+    with pytest.raises(
+        ValueError, match=rf"the scheduler .*: step: there is no trial {trial}; a part has trials 0 to"
+    ) as error:
+        pj.search(QUADRATIC, {"x": pj.uniform(0, 1)}, trials=8, epochs=4, scheduler=pj.rounds(2, given))
+    one_line(error)
+
+
+@pytest.mark.parametrize("notes", [{"rungs": 3}, {"round": 0, "rounds": 2}, {"rung": "first"}], ids=str)
+def test_notes_that_popjax_would_read_as_its_own(notes):
+    given = scheduler(answer=pj.Decision(until={0: 3}, notes=notes))
+    with pytest.raises(ValueError, match=r"the scheduler strange: step: the notes have .*rename it") as error:
+        pj.search(QUADRATIC, {"x": pj.uniform(0, 1)}, trials=4, epochs=4, scheduler=given, progress=True)
+    one_line(error)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from popjax.core.stop import Flag
 from popjax.live.board import DIVERGED, STOPPED, TRAINS, About, Board
 from popjax.live.serving import Serving
 from popjax.tuning.person import Change, Person, as_value_error
@@ -95,18 +96,19 @@ class SessionPage:
                 else:
                     request.answer.set_result(None)
 
-    def go_on(self, first: bool) -> bool:
+    def go_on(self, first: bool, stop: Flag) -> bool:
         """Carry out requests and wait while paused, before an epoch; False if training is to end.
 
         Args:
             first: True if training is about to begin, so that an earlier request to end it does not count.
+            stop: the session's own flag, which an interrupt sets; it ends a pause, too.
         """
         if first:
             self.person.stop.clear()
         self.catch_up()
-        self.person.wait()
+        self.person.wait(stop)
         self.catch_up()
-        return not self.person.stop.is_set()
+        return not (self.person.stop.is_set() or stop.is_set())
 
     def show(self, shown: Shown, line: str = "", trial: int | None = None) -> None:
         """Show a snapshot, and log `line`, the last change."""

@@ -36,18 +36,18 @@ def read_rule(written: Mapping[str, Any], given: Rule | None = None) -> Rule:
     if given is not None:
         check_rule(given, RULES)
         now = json.loads(json.dumps(given.written()))
-        settings = written.keys() & now.keys() - {"rule", "metric", "mode", "keep", "units"}
-        for name in ("at", "patience", *(sorted(settings) if now["rule"] == written["rule"] else ())):
-            if now[name] != written[name]:
-                what = f"rank has {name}={now[name]!r}, the run {name}={written[name]!r}"
+        settings = written.keys() & now.keys() - {"rule", "metric", "mode", "modes", "keep", "units"}
+        for name in ("at", "patience", "subject_to", *(sorted(settings) if now["rule"] == written["rule"] else ())):
+            if now.get(name) != written.get(name):
+                what = f"rank has {name}={now.get(name)!r}, the run {name}={written.get(name)!r}"
                 raise ValueError(f"{what}; give the run's, and then use Results.ranked")
         return given if given.metric else dataclasses.replace(given, metric=written["metric"], mode=written["mode"])
     if written["rule"] not in RULES:
         what = f"the run was ranked by a rule of your own, {written['rule']!r}"
         raise ValueError(f"{what}; give it: popjax.Results.load(directory, rank=...)")
-    units = written.get("units", {})
-    measured = lambda name: Metric(name, unit=units.get(name, ""))
-    fields = {name: value for name, value in written.items() if name not in ("rule", "units")}
+    units, modes = written.get("units", {}), written.get("modes", {})
+    measured = lambda name: Metric(name, modes.get(name), units.get(name, ""))
+    fields = {name: value for name, value in written.items() if name not in ("rule", "units", "modes")}
     fields |= {"metric": measured(fields["metric"])} if fields["metric"] else {}
     fields |= {"others": tuple(map(measured, fields["others"]))} if "others" in fields else {}
     return registered(RULES, "rule", written["rule"], Rule)(**fields)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from popjax.rule import COSTS, Finished, Rule
-from popjax.task import Metric, Task, ranked_by
+from popjax.task import LESS, MORE, Metric, Task, ranked_by
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -33,7 +33,7 @@ class Pareto(Rule):
             raise ValueError("pareto: one objective alone has no front; give two or more")
 
     def __repr__(self) -> str:
-        objectives = [] if self.metric is None else [repr(str(one)) for one in self.objectives]
+        objectives = [] if self.metric is None else [spelled(one) for one in self.objectives]
         given = {"keep": (self.keep, 1), "subject_to": (self.subject_to, ())}
         more = [f"{name}={value!r}" for name, (value, usual) in given.items() if value != usual]
         return f"pareto({', '.join([*objectives, *more])})"
@@ -44,7 +44,7 @@ class Pareto(Rule):
 
         Raises ValueError for a single objective.
         """
-        first, *others = [None] if metric is None else metric.split(",")
+        first, *others = [None] if metric is None else [name.strip() for name in metric.split(",")]
         more = {} if metric is None else {"others": tuple(others)}
         return dataclasses.replace(super().asked(first, keep, **given), **more)  # type: ignore[arg-type]
 
@@ -99,7 +99,19 @@ class Pareto(Rule):
         return int(self.front(finished.values)[0])
 
     def written(self) -> dict[str, Any]:
-        return super().written() | {"others": [str(one) for one in self.others]}
+        modes = {str(one): one.given for one in self.others if one.given is not None and one not in COSTS}
+        return super().written() | {"others": [str(one) for one in self.others], "modes": modes}
+
+
+def spelled(objective: Metric) -> str:
+    """An objective as code, with its mode if the name does not tell it.
+
+    >>> spelled(Metric("val_loss", "min")), spelled(Metric("speed", "max"))
+    ("'val_loss'", "Metric('speed', 'max')")
+    """
+    name = str(objective)
+    told = objective.given is None or name in COSTS or name.endswith(LESS if objective.given == "min" else MORE)
+    return repr(name) if told else f"Metric({name!r}, {objective.given!r})"
 
 
 def pareto(*objectives: Metric | str, keep: int = 1, subject_to: str | Sequence[str] = ()) -> Rule:

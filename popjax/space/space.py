@@ -330,6 +330,24 @@ class Space(Mapping[str, Scale]):
                         what = f"{name} when {parent}={value!r}: {parent} never has this value, it is {self[parent]}"
                         raise ValueError(f"{what}; name one of its values")
 
+    def possible(self) -> "Space":
+        """A copy without conditions on values that their parents never have, and without what could never exist.
+
+        >>> import popjax as pj
+        >>> space = pj.Space(kind=pj.choice("a", "b"), x=pj.uniform(0, 1).when(kind="a"), y=0.5)
+        >>> list(space.replace(kind="b").possible())
+        ['kind', 'y']
+        """
+        entries, gone = self.entries(), set[str]()
+        for name, condition in self.conditions.items():  # parents before what depends on them
+            kept = {parent: tuple(filter(self[parent].has, values)) for parent, values in condition.items()}
+            if gone & kept.keys() or not all(kept.values()):
+                gone.add(name)
+            else:
+                entries[name] = Entry(self[name], kept, self.beliefs.get(name))
+        left = {name: entry for name, entry in entries.items() if name not in gone}
+        return Space(**left).where(*(one for one in self.constraints if not gone & {*one.names}))
+
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> "Space":
         """The space of `{name: str or value}`, each read by `read_scale`; raises ValueError naming the entry.

@@ -109,6 +109,8 @@ def fields_of(
 ) -> dict[str, Any]:
     """Fields of the Results that come from the configuration and the tables."""
     shape = shape_of(curves)
+    for name in [name for name in rule.costs if name not in table.column_names][:1]:
+        raise ValueError(f"rank {rule.name}: the run does not know the {name} of its trials; give a rule without it")
     members = {name: curves[name].to_numpy().reshape(shape) for name in curves.column_names[4:]}
     status = np.array([Status.of_word(word) for word in table["status"].to_pylist()], np.int8)
     short = np.isin(status, (Status.STOPPED, Status.PRUNED))[:, None, None]

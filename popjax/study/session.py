@@ -100,13 +100,15 @@ class Session:
         for name, value in (("epochs", epochs), ("folds", folds), ("repeats", repeats)):
             check_count(name, value)
         check_seed(seed)
+        if resume and out is None:
+            raise ValueError("resume=True needs out, the directory of the session; name it")
         self.single = all(np.ndim(value) == 0 for value in hparams.values())
         columns, self.space = columns_and_space(hparams, space)
         self.trials = len(next(iter(columns.values())))
         self.task = task.in_folds(folds)
         config = Config(epochs, seed, Rule(task.metric), repeats, folds, plan="one", open_ended=True)
         own = None if numbers is None else numbers_of(numbers, self.trials)
-        known = record_of(self.task, self.space, config)
+        known = record_of(self.task, self.space, config, own)
         self.directory = None if out is None else SessionDirectory(Path(out), self.space, resume, known, columns)
         journal = Journal(self.space) if self.directory is None else self.directory.journal
         first = journal.read(0) or Step(Decision(add=columns))
@@ -221,7 +223,7 @@ class Session:
         stop = self.trainer.timer.stop
         with interruptible(stop, STOPPING):
             for number in range(epochs):
-                if stop.is_set() or (self.page is not None and not self.page.go_on(number == 0)):
+                if stop.is_set() or (self.page is not None and not self.page.go_on(number == 0, stop)):
                     break
                 with self.alone:
                     going = np.flatnonzero(~self.timeline.stopped).tolist()

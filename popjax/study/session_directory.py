@@ -65,7 +65,13 @@ class SessionDirectory(Recorded):
         return bool(self.recorded)
 
 
-def record_of(task: Task, space: Space, config: Config) -> dict[str, Any]:
-    """The entries of session.json that tell what a session began with."""
-    asked = {"epochs": config.epochs, "seed": config.seed, "folds": config.folds, "repeats": config.repeats}
+def record_of(task: Task, space: Space, config: Config, numbers: np.ndarray | None) -> dict[str, Any]:
+    """The entries of session.json that tell what a session began with; `numbers` of its trials give their keys."""
+    asked: dict[str, Any] = {
+        "epochs": config.epochs,
+        "seed": config.seed,
+        "folds": config.folds,
+        "repeats": config.repeats,
+    }
+    asked |= {"numbers": None if numbers is None else numbers.tolist()}
     return asked | {"data": identity(task), "task": dict(task.settings), "space": space.to_dict()}

@@ -98,10 +98,10 @@ class Person:
                 self._requests.append(request)
         return request.answer
 
-    def wait(self) -> None:
-        """Block while the search is paused and not stopped."""
+    def wait(self, other: Flag | None = None) -> None:
+        """Block while the search is paused and not stopped, by its own flag or the `other` one."""
         with self._changed:
-            while self.paused and not self.stop.is_set():
+            while self.paused and not (self.stop.is_set() or (other is not None and other.is_set())):
                 self._changed.wait(0.1)
 
     def taken(self) -> list[Request]:

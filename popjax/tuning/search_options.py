@@ -4,6 +4,8 @@ import dataclasses
 from dataclasses import field
 from typing import Any, Self
 
+import numpy as np
+
 from popjax.core.calls import name_of
 from popjax.core.counts import check_count, check_seed
 from popjax.core.options import FREE, Options
@@ -75,6 +77,6 @@ class SearchOptions(Options):
 
 def check_minutes(minutes: Any) -> None:
     """Raise ValueError for minutes that are neither None nor a number above 0 and below 1e6."""
-    whole = isinstance(minutes, int | float) and not isinstance(minutes, bool)
-    if minutes is not None and not (whole and 0 < minutes < 1e6):
-        raise ValueError(f"minutes={minutes!r}: give a number above 0")
+    number = isinstance(minutes, int | float | np.number) and not isinstance(minutes, bool)
+    if minutes is not None and not (number and 0 < minutes < 1e6):
+        raise ValueError(f"minutes={minutes!r}: give a number above 0 and below a million")

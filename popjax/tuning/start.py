@@ -132,14 +132,14 @@ def complete_point(number: int, point: Mapping[str, Any], space: Space, seed: in
 
 def with_parents(point: Mapping[str, Any], space: Space, rng: np.random.Generator) -> Point:
     """A mapping with values of the hyperparameters on which those that it names depend, drawn from the allowed ones."""
-    named = dict(point)
-    waiting = list(point)
+    allowed, waiting = dict[str, list[Any]](), list(point)
     while waiting:
-        for parent, allowed in space.conditions.get(waiting.pop(), {}).items():
-            if parent not in named:
-                named[parent] = allowed[int(rng.integers(len(allowed)))]
+        for parent, values in space.conditions.get(waiting.pop(), {}).items():
+            if parent not in allowed:
                 waiting.append(parent)
-    return named
+            allowed[parent] = [value for value in allowed.get(parent, values) if value in values]
+    drawn = {parent: values for parent, values in allowed.items() if parent not in point and values}
+    return dict(point) | {parent: values[int(rng.integers(len(values)))] for parent, values in drawn.items()}
 
 
 def beginning_with(points: list[Point], space: Space, propose: Callable[..., Points]) -> Callable[..., Points]:

@@ -32,12 +32,13 @@ class Zoom(NamedTuple):
 
 
 def refine(space: Space, results: Results, top: float = 0.1, extend: bool = False) -> Space:
-    """A narrower Space of the same names, around the best trials.
+    """A narrower Space, around the best trials.
 
     Each range shrinks, on its scale's own axis, to the span of the best share `top` of the
     trials, at least 5, with a margin of their mean distance; whole numbers stay whole, and a
-    choice keeps the values that the best used. The result lies within `space`, except with
-    `extend`. Where the best lie at an edge, a warning is logged that names the range to try.
+    choice keeps the values that the best used, and what exists for other values alone is left
+    out. The result lies within `space`, except with `extend`. Where the best lie at an edge, a
+    warning is logged that names the range to try.
 
     Args:
         space: the user's ranges.
@@ -63,7 +64,7 @@ def refine(space: Space, results: Results, top: float = 0.1, extend: bool = Fals
     zoom = zoom_in(space, results.points, results.order, top, extend)
     for note in zoom.notes:
         LOG.warning(note)
-    return zoom.space
+    return zoom.space.possible()
 
 
 def zoom_in(space: Space, points: Points, order: np.ndarray, top: float = 0.1, extend: bool = False) -> Zoom:

@@ -43,8 +43,9 @@ class Progress(Callback):
         self.latest = np.full((run.trials, run.folds, run.repeats), np.nan)
         self.limited = {one.name: self.latest.copy() for one in run.rule.limits if one.name in run.metrics}
         self.heard, self.resting = np.zeros(self.latest.shape, bool), np.zeros(self.latest.shape, bool)
-        self.resting[: len(run.resting)] = run.resting
         self.goals = np.zeros(run.trials, np.int64)
+        self.make_room(len(run.resting))  # a scheduler may have added more trials than were asked for
+        self.resting[: len(run.resting)] = run.resting
         if run.fitting is not None and run.fitting < FEW:
             what = f"only {run.fitting} models of this size fit here at once"
             self.say(f"{what}; to steer one by hand: python -m popjax.babysit")

@@ -17,11 +17,20 @@ def part_of(trials: Trials, rows: np.ndarray) -> Trials:
 
 
 def renumbered(decision: Decision, rows: np.ndarray) -> Decision:
-    """A decision on a part in the numbers of all trials; `rows` also holds the numbers of the trials it adds."""
-    number = rows.tolist()
+    """A decision on a part in the numbers of all trials; `rows` also holds the numbers of the trials it adds.
+
+    Raises ValueError for a trial that the part does not have.
+    """
+    numbers = rows.tolist()
+
+    def number(trial: int) -> int:
+        if not 0 <= trial < len(numbers):
+            raise ValueError(f"there is no trial {trial}; a part has trials 0 to {len(numbers) - 1}, numbered anew")
+        return int(numbers[trial])
+
     return decision._replace(
-        copy={number[target]: number[source] for target, source in decision.copy.items()},
-        fresh=tuple(number[trial] for trial in decision.fresh),
-        set={number[trial]: values for trial, values in decision.set.items()},
-        until={number[trial]: epoch for trial, epoch in decision.until.items()},
+        copy={number(target): number(source) for target, source in decision.copy.items()},
+        fresh=tuple(map(number, decision.fresh)),
+        set={number(trial): values for trial, values in decision.set.items()},
+        until={number(trial): epoch for trial, epoch in decision.until.items()},
     )

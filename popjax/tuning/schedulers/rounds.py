@@ -10,7 +10,7 @@ import numpy as np
 from popjax.core.counts import check_count
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, added, best_first
 from popjax.space.space import Space
-from popjax.tuning.schedulers.asking import made_for
+from popjax.tuning.schedulers.asking import CheckedScheduler, made_for, naming
 from popjax.tuning.schedulers.parts import part_of, renumbered
 from popjax.tuning.schedulers.plain import plain
 from popjax.tuning.zoom import zoom_in
@@ -119,7 +119,8 @@ class Rounds:
             asked, decision = inner.step(state["inner"], part_of(trials, np.arange(state["first"], count)))
             state = state | {"inner": asked}
             if decision.until or state["round"] == self.n - 1:
-                decision = renumbered(decision, np.arange(state["first"], count + added(decision)))
+                with naming(inner.what):
+                    decision = renumbered(decision, np.arange(state["first"], count + added(decision)))
                 return state, decision if notes is None else decision._replace(notes=both(decision.notes, notes))
             state = self.begin(state["round"] + 1, trials)
             notes = self.notes(state)
@@ -134,7 +135,7 @@ class Rounds:
         state = {"round": number, "first": len(trials.epochs), "space": space.to_dict(), "noticed": noticed}
         return state | {"inner": self.of_round(state, trials).init()}
 
-    def of_round(self, state: dict[str, Any], trials: Trials) -> Scheduler:
+    def of_round(self, state: dict[str, Any], trials: Trials) -> CheckedScheduler:
         """The scheduler of a round; its points come after those of all trials so far."""
         begin, end = self.ends[state["round"]], self.ends[state["round"] + 1]
         space = Space.from_dict(state["space"])
