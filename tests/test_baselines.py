@@ -309,3 +309,11 @@ def test_a_class_of_one_row_has_no_trees_and_a_baseline_that_fails_costs_nothing
     assert "trees" not in results.summary
     assert "columns" in pj.Results.load(tmp_path).summary
     assert "popjax: boosted trees failed (ZeroDivisionError: division by zero)" in capsys.readouterr().err
+
+
+def test_an_interval_of_many_rows_is_that_of_all_at_once(monkeypatch):
+    """Bit for bit: resamples in parts, for whose row numbers there is memory."""
+    values = np.random.default_rng(1).normal(size=501)
+    whole = baselines.bootstrap(values)
+    monkeypatch.setattr("popjax.supervision.baselines.DRAWN", 7 * 501)
+    assert baselines.bootstrap(values) == whole

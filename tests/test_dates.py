@@ -271,3 +271,12 @@ def test_dates_where_they_are_no_features_are_doubted(tmp_path):
     texts = pa.table({"day": ["2024-01-01", "2024-01-02"] * 10, "y": range(20)})
     pq.write_table(texts, tmp_path / "rows.parquet")
     assert any("read them as dates (--dates day)" in line for line in load(str(tmp_path / "rows.parquet"), "y").doubts)
+
+
+def test_the_row_of_a_date_that_is_none_is_named(refused_in_one_line, tmp_path):
+    """Its number in the file, not among the different texts."""
+    days = ["2024-01-01"] * 3 + ["soon"] + ["2024-01-02"] * 16
+    pd.DataFrame({"day": days, "x": range(20), "y": [0, 1] * 10}).to_parquet(tmp_path / "t.parquet")
+    refused_in_one_line(
+        "sweep", "--dataset", "t.parquet", "--target", "y", "--dates", "day", says=["row 4 holds 'soon'"]
+    )

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -324,3 +325,15 @@ def test_a_regressor_fits_targets_of_one_value():
     with pytest.warns(pj.DataWarning, match="in every row"):
         regressor.fit(x, np.ones(60))
     assert not {"results_", "predictor_", "best_params_", "cv_results_"} & set(vars(regressor))
+
+
+def test_metrics_of_a_rule_are_reported_for_it():
+    """Of its limits and its further objectives too, on the rows that rank; and `verbose` is any truth value."""
+    x, y = load_breast_cancer(return_X_y=True)
+    space = {"learning_rate": pj.log_uniform(1e-3, 1e-1), "hidden": 8}
+    limited = pj.PopulationClassifier(
+        space, 3, 2, model="mlp", rank=pj.best("accuracy", subject_to="val_f1 >= 0.2"), verbose=0
+    )
+    assert "val_f1" in limited.fit(x, y).results_.members
+    both = pj.PopulationClassifier(space, 3, 2, model="mlp", rank=pj.pareto("accuracy", "f1", "parameters")).fit(x, y)
+    assert [str(one) for one in both.results_.rule.objectives] == ["val_accuracy", "val_f1", "parameters"]

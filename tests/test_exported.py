@@ -322,6 +322,16 @@ def test_a_transform_of_ones_own_is_exported_if_jax_can_compute_it(rows, to):
         found[Logs].predictor().export(to)
 
 
+def test_the_transform_that_cannot_be_exported_is_named_alone():
+    """Not those beside it, of missing cells and of the codes of texts."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=80), "city": rng.choice(["a", "b"], 80), "y": rng.integers(0, 2, 80)})
+    task = pj.supervised(frame, "tabular", "adamw", target="y", transform="quantile")
+    predictor = pj.search(task, {"learning_rate": 0.01, "depth": 1}, trials=1, epochs=1).predictor()
+    with pytest.raises(ValueError, match=": the transform Quantile computes with NumPy alone"):
+        predictor.export("onnx")
+
+
 def test_a_model_that_needs_the_number_of_rows_is_no_program_of_jax(rows):
     class Counting(nnx.Module):
         def __init__(self, hparams, rngs):

@@ -417,3 +417,26 @@ IDS = pd.DataFrame({"patient_id": np.arange(200) % 40, "x": RNG.normal(size=200)
 def test_a_random_split_of_rows_in_time_or_of_an_id_is_doubted(frame, options, said, doubted):
     pj.supervised(frame, target="y", **options)
     assert (said in doubted.text and len(doubted.lines) == 1) if said else not doubted.lines
+
+
+def test_targets_of_parts_are_found_by_name():
+    """Those of the rows that validate may stand in another order, and no others may stand there."""
+    rng = np.random.default_rng(0)
+    x, y = pd.DataFrame({"x": rng.normal(size=60)}), pd.DataFrame({"a": rng.normal(size=60), "b": rng.normal(size=60)})
+    there = pj.supervised((x[:40], y[:40]), validation=(x[40:], y[40:]))
+    turned = pj.supervised((x[:40], y[:40]), validation=(x[40:], y[40:][["b", "a"]]))
+    assert turned.dataset.y.tolist() == there.dataset.y.tolist()
+    with pytest.raises(ValueError, match=r"the targets 'b', 'c' do not fit 'a', 'b'; give the same targets"):
+        pj.supervised((x[:40], y[:40]), validation=(x[40:], y[40:].rename(columns={"a": "c"})[["b", "c"]]))
+
+
+@pytest.mark.parametrize("folds", [2, 5])
+def test_a_share_of_rows_in_groups_leaves_the_others_to_train(folds):
+    task = pj.supervised((X, Y), groups=GROUPS, test=0.1)
+    few, all_ = task.in_folds(folds, 0.1).split, task.in_folds(folds).split
+    rows = len(X) - len(few.test)
+    assert few.validation.shape[1] <= 0.1 * len(X) + np.bincount(GROUPS).max()
+    assert few.train.shape[1] > all_.train.shape[1]
+    for train, validation, test in all_parts(few):
+        assert not set(GROUPS[train]) & set(GROUPS[validation])
+        assert len(train) + len(validation) >= rows - np.bincount(GROUPS).max() * folds

@@ -361,3 +361,17 @@ def test_numbers_are_read_as_those_of_the_run(command, tmp_path, refused_in_one_
     says = ["'plain.csv': column 'a' is numeric, but row 1 holds", "no number as --thousands and --decimal have them"]
     refused_in_one_line("predict", "run", "plain.csv", says=says)
     assert command("predict", "run", "plain.csv", "--decimal", ".", "--thousands", ",").stdout == plainly.stdout
+
+
+def test_outputs_of_a_custom_loss_have_a_column_each(command, tmp_path):
+    """Whose number the model's output has: the file's header fits its rows."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(60, 3)), columns=["x", "a", "b"])
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    loss = lambda outputs, targets: ((outputs - targets) ** 2).mean(-1)
+    task = pj.supervised(str(tmp_path / "t.csv"), target=["a", "b"], loss=loss)
+    results = pj.search(task, {"learning_rate": 0.1, "hidden": 4}, trials=1, epochs=1, out=tmp_path / "run")
+    expected = results.predictor().predict(frame[["x"]])
+    told = pd.read_csv(io.StringIO(command("predict", "run", "t.csv").stdout))
+    assert list(told.columns) == ["prediction_0", "prediction_1"]
+    np.testing.assert_allclose(told.to_numpy(), expected, rtol=1e-6)

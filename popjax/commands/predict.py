@@ -4,12 +4,13 @@ import contextlib
 import csv
 import dataclasses
 import io
+import itertools
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 import tyro
@@ -22,6 +23,7 @@ from popjax.core.storage import written_atomically
 from popjax.core.text import printable, tell
 
 if TYPE_CHECKING:
+    from popjax.data.batches import Batch
     from popjax.data.table import Reading
     from popjax.supervision.predictor import Predictor
 
@@ -67,24 +69,39 @@ def main(argv: list[str] | None = None) -> int:
     enable_cache()
     predictor = predictor_in(arguments)
     recipe, kept = predictor.recipe, kept_columns(arguments)
-    said = names(predictor, arguments)
-    if both := [name for name in kept if name in said]:
-        raise ValueError(f"--keep {both[0]}: a column of the predictions has this name; keep others, or rename it")
     how = reading_of(arguments)
     asked = Asked(raw_columns(recipe.columns, recipe.dates), {*recipe.levels, *recipe.dates}, how, kept)
     if arguments.spread:
         tell("popjax: the spread tells where the models disagree; it is no interval")
-    begin = 0
+    parts = predicted_parts(predictor, batches_of(file, asked), arguments)
+    first = next(parts, None)
+    if first is None:
+        raise ValueError(f"{arguments.file!r} has columns but no rows; add data")
+    said = names(predictor, arguments, len(first.columns))
+    if both := [name for name in kept if name in said]:
+        raise ValueError(f"--keep {both[0]}: a column of the predictions has this name; keep others, or rename it")
     with sink_to(out, [*kept, *said]) as write:
-        for batch in batches_of(file, asked):
-            columns = predicted(predictor, batch.cells, begin, arguments)
-            write([*batch.kept, *columns])
-            begin += len(batch.cells[0])
-        if begin == 0:
-            raise ValueError(f"{arguments.file!r} has columns but no rows; add data")
+        for part in itertools.chain([first], parts):
+            write([*part.kept, *part.columns])
     if out is not None:
         print(printable(str(out)))
     return 0
+
+
+class Part(NamedTuple):
+    """Some rows of the file: the columns (rows,) that are kept, and those of their predictions."""
+
+    kept: list[Any]
+    columns: list[np.ndarray]
+
+
+def predicted_parts(predictor: "Predictor", batches: "Iterable[Batch]", arguments: Arguments) -> "Iterator[Part]":
+    """The predictions of each batch of rows. Raises ValueError."""
+    begin = 0
+    for batch in batches:
+        if rows := len(batch.cells[0]):
+            yield Part(batch.kept, predicted(predictor, batch.cells, begin, arguments))
+            begin += rows
 
 
 def kept_columns(arguments: Arguments) -> list[str]:
@@ -169,10 +186,12 @@ def reading_of(arguments: Arguments) -> "Reading":
     return Reading(na=comma_list("na", na), notation=notation_of(thousands, decimal))
 
 
-def names(predictor: "Predictor", arguments: Arguments) -> list[str]:
-    """The names of the columns of predictions, and of their spread."""
-    classes = arguments.proba and predictor.classes is not None
-    found = list(map(str, predictor.classes or ())) if classes else list(predictor.outputs) or ["prediction"]
+def names(predictor: "Predictor", arguments: Arguments, columns: int) -> list[str]:
+    """The names of so many columns of predictions and of their spread; outputs of a custom loss are numbered."""
+    width = columns // 2 if arguments.spread else columns
+    found = list(predictor.outputs) or ["prediction" if width == 1 else f"prediction_{at}" for at in range(width)]
+    if arguments.proba and predictor.classes is not None:
+        found = list(map(str, predictor.classes))
     return [*found, *(f"{name}_spread" for name in found)] if arguments.spread else found
 
 

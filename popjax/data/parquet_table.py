@@ -105,8 +105,12 @@ def typed_column(source: str, name: str, values: "pa.ChunkedArray", how: Reading
     indices, texts = dictionary(values)
     if name in (how.dates or ()):
         known = [None if text is None or is_missing(text) else text for text in texts]
-        by_text = days_of(name, [*known, None], lambda text: text is None)
-        return Column(by_text[indices], date=True)
+        known.append(None)  # of index -1
+        try:
+            return Column(days_of(name, known, lambda text: text is None)[indices], date=True)
+        except ValueError:  # of a distinct text: once more row by row, for the number of its row
+            days_of(name, (known[at] for at in indices), lambda text: text is None)
+            raise
     if name != how.groups:
         check_texts(source, name, sum(not is_missing(text) for text in texts))
     return text_column(indices, texts)

@@ -55,7 +55,7 @@ def split(dataset: Dataset, splitting: Splitting, folds: int = 1, share: float |
     distances along that order, so its share of each class is exact to within one row. The
     test rows are taken first. With several folds the rest is cut into as many validation
     parts of equal size, and the few rows that remain always train; with a `share` a part has
-    at most that share of all rows. Raises ValueError.
+    at most that share of all rows, or of groups about that. Raises ValueError.
     """
     n = len(dataset)
     fixed = {name: numbers(name, getattr(splitting, name), dataset) for name in ("validation", "test")}
@@ -77,7 +77,7 @@ def split(dataset: Dataset, splitting: Splitting, folds: int = 1, share: float |
             f"{validation} and test={shares['test']} leave no row of {n} to train on or to validate; lower them"
         )
     if splitting.groups is not None:
-        return by_groups(splitting, fixed, size, per_fold, folds)
+        return by_groups(splitting, fixed, size, per_fold, folds, limited=share is not None)
     if not splitting.shuffle:
         return by_time(n, fixed, size, per_fold, folds)
     rng = np.random.default_rng([splitting.seed, n])
@@ -125,12 +125,18 @@ def rows_in(rows: int, part: Any, fixed: np.ndarray | None) -> int:
 
 
 def by_groups(
-    splitting: Splitting, fixed: Mapping[str, np.ndarray | None], size: int, per_fold: int, folds: int
+    splitting: Splitting,
+    fixed: Mapping[str, np.ndarray | None],
+    size: int,
+    per_fold: int,
+    folds: int,
+    limited: bool,
 ) -> Split:
     """Split rows group by group, in random order, until a part has its share.
 
     Folds get their groups largest first, each into the smallest fold; since all folds train and validate on equally
-    many rows, those beyond the smallest fold's are left out. Raises ValueError for too few groups.
+    many rows, those beyond the smallest fold's are left out. All groups that do not test are in a fold, or if the
+    folds are `limited` enough for `per_fold` rows of each; the others only train. Raises ValueError for too few groups.
     """
     groups = splitting.groups
     assert groups is not None
@@ -144,13 +150,14 @@ def by_groups(
         validated, order = _groups_of("validation", fixed["validation"], groups, order, per_fold)
         parts = [validated]
     else:
-        parts = dealt(order[np.argsort(-counts[order], kind="stable")], counts, folds)
+        enough = int(np.searchsorted(counts[order].cumsum(), per_fold * folds)) + 1
+        picked = order[: max(folds, enough)] if limited else order
+        parts = dealt(picked[np.argsort(-counts[picked], kind="stable")], counts, folds)
     if min(map(len, parts)) == 0 or len(order) == 0 or (folds > 1 and len(order) < folds):
         remedy = "lower the folds" if folds > 1 else "give rows of more groups, or a smaller share of each part"
         raise ValueError(f"groups: {len(counts)} are too few to train on some and to set others aside; {remedy}")
     rows = [np.flatnonzero(np.isin(groups, part)) for part in parts]
-    every = np.concatenate(parts) if folds > 1 else order
-    trains = [np.flatnonzero(np.isin(groups, every) & ~np.isin(groups, part)) for part in parts]
+    trains = [np.flatnonzero(np.isin(groups, order) & ~np.isin(groups, part)) for part in parts]
     return Split(_even(trains), _even(rows), np.flatnonzero(np.isin(groups, tested)))
 
 

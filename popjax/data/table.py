@@ -185,6 +185,7 @@ def joined_tables(tables: Sequence[Table]) -> Table:
     Faults(line for table in tables for line in table.faults).refuse()
     if len({table.mirrored for table in tables}) > 1:
         raise ValueError("y is x in some parts of the data and not in others; give (x, x) for each")
+    tables = [first, *(with_outputs_of(other, first) for other in tables[1:])]
     for other in tables[1:]:
         check_alike(first, other)
     columns = {name: stacked_columns(name, [table.columns[name] for table in tables]) for name in first.columns}
@@ -193,6 +194,16 @@ def joined_tables(tables: Sequence[Table]) -> Table:
     objects = any(table.y.dtype.kind not in "biuf" for table in tables)
     y = np.concatenate([table.y.astype(object) if objects else table.y for table in tables])
     return first._replace(columns=columns, x=x, y=y, notes=notes)
+
+
+def with_outputs_of(table: Table, first: Table) -> Table:
+    """The table with its targets in the order of another one; raises ValueError if they are not the same."""
+    if len(table.outputs) < 2 or not first.outputs or table.outputs == first.outputs:
+        return table
+    if {*table.outputs} != {*first.outputs}:
+        raise ValueError(f"the targets {some(table.outputs)} do not fit {some(first.outputs)}; give the same targets")
+    order = [table.outputs.index(name) for name in first.outputs]
+    return table._replace(y=table.y[:, order], outputs=first.outputs)
 
 
 def check_alike(first: Table, other: Table) -> None:

@@ -19,9 +19,10 @@ from popjax.data.checks import targets_lost
 from popjax.data.frames import as_frame, cells_of
 from popjax.data.transforms.applying import accepts_missing
 from popjax.models.built_in import MODELS
-from popjax.rule import Rule
+from popjax.rule import COSTS, Rule
 from popjax.rules.best import together
 from popjax.rules.named_rules import rule_of
+from popjax.rules.pareto import Pareto
 from popjax.space.space import Space
 from popjax.store.results import Results
 from popjax.study.effort import effort_of
@@ -192,14 +193,15 @@ class PopulationEstimator(BaseEstimator):
             return usual
         asked = Metric(self.rank) if isinstance(self.rank, str) else None
         rule = rule_of(self.rank) if asked is None else dataclasses.replace(usual, metric=asked, mode=None)
-        if rule.metric is None or rule.metric.rows is not None:
-            return rule
-        return dataclasses.replace(rule, metric=Metric.of("validation", rule.metric.name))
+        if rule.metric is not None:
+            rule = dataclasses.replace(rule, metric=on_validation(rule.metric))
+        if isinstance(rule, Pareto):
+            rule = dataclasses.replace(rule, others=tuple(map(on_validation, rule.others)))
+        return rule
 
     def _search(self, data: Any, validation: Any, own: bool, weights: Any, groups: Any, ended: Ended) -> Results:
         """Results of the search of `fit`; `own`: rows that rank the trials are given, so that there are no folds."""
-        metric = self._rule(together()).metric
-        asked = [] if metric is None else [metric.name]
+        asked = [one.name for one in self._rule(together()).metrics if one is not None]
         seed = self._seed()
         task = supervised(
             data,
@@ -230,7 +232,7 @@ class PopulationEstimator(BaseEstimator):
             rank=self._rule(effort.rule),
             scheduler=effort.scheduler if self.scheduler == "auto" else self.scheduler,
             minutes=self.minutes,
-            progress=self.verbose,
+            progress=bool(self.verbose),
             callbacks=[ended],
         )
 
@@ -391,6 +393,12 @@ class PopulationRegressor(RegressorMixin, PopulationEstimator):
         """The value of targets (rows,), or (outputs,) of several, that are the same in all rows."""
         known = y.dtype.kind in "biuf" and bool(np.isfinite(y).all())
         return np.asarray(y[0], float) if known and not (y != y[0]).any() else None
+
+
+def on_validation(metric: Metric) -> Metric:
+    """A metric without a split as that of the validation rows; a cost, or one with a split, as it is."""
+    plain = metric not in COSTS and metric.rows is None
+    return Metric(Metric.of("validation", metric.name), metric.given, metric.unit) if plain else metric
 
 
 def check_labels(y: Any) -> None:

@@ -23,6 +23,7 @@ LARGEST = 2e7  # rows x features x outputs, up to which a linear model is fitted
 FEWEST = 200  # rows from which trees are fitted: a leaf takes 20
 MOST_CELLS, MOST_CODES = 1e6, 255  # rows x columns x outputs up to which trees are fitted; texts of a column
 RESAMPLES = 1000
+DRAWN = 2**24  # row numbers at once, of 16 bytes each with their values
 
 
 def worth(
@@ -112,8 +113,10 @@ def wilson(share: float, count: int) -> list[float]:
 
 def bootstrap(values: np.ndarray) -> list[float]:
     """The 95% bootstrap interval [low, high] of a mean, from 1000 resamples with a fixed seed."""
-    drawn = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
-    low, high = np.quantile(values[drawn].mean(1), [0.025, 0.975])
+    rng, at_once = np.random.default_rng(0), max(1, DRAWN // len(values))
+    sizes = (min(at_once, RESAMPLES - first) for first in range(0, RESAMPLES, at_once))
+    means = [values[rng.integers(0, len(values), (size, len(values)))].mean(1) for size in sizes]
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     return [float(low), float(high)]
 
 

@@ -82,6 +82,9 @@ def mean(results: Results, size: int, own: Code) -> Predictor:
 def greedy(results: Results, size: int, own: Code) -> Predictor:
     """Forward selection with replacement, by the loss of the mean prediction on rows that were not trained on.
 
+    That is the log loss or the squared error also beside a custom loss, which is a function of outputs, except of the
+    kind "own", whose outputs are the predictions.
+
     Raises ValueError without validation rows, and where each fold's models learned features of their own.
     """
     trials = [trial for trial in results.eligible.tolist() if trial in results.states]

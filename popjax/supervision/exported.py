@@ -12,6 +12,8 @@ import numpy as np
 from popjax.core.text import check_installed, failure
 from popjax.data.dates import day_text, part_names
 from popjax.data.inputs import Inputs, mapped
+from popjax.data.transforms.applying import the_transform
+from popjax.data.transforms.transform import Transform
 from popjax.models.network import Network
 from popjax.rewriting.target import ANY, made_for
 from popjax.supervision.encoding import with_fill
@@ -61,11 +63,15 @@ def outputs_of(x64: bool, model: TrainedModel, x: Inputs) -> jax.Array:
 def features_of(recipe: Recipe, encoded: Inputs) -> list[Inputs]:
     """Encoded rows as each fold's models receive them, in JAX; raises ValueError for a transform that needs NumPy."""
     seen = recipe.seen(encoded if recipe.fill is None else with_fill(encoded, recipe.fill))
+    return [mapped(traced, seen, transforms) for transforms in recipe.transforms]
+
+
+def traced(x: np.ndarray, transform: Transform) -> np.ndarray:
+    """Transformed rows, in JAX; raises ValueError for a transform that needs NumPy."""
     try:
-        return [mapped(lambda x, transform: transform(x), seen, transforms) for transforms in recipe.transforms]
+        return transform(x)
     except jax.errors.TracerArrayConversionError:
-        names = sorted({type(one).__name__ for one in jax.tree.leaves([*recipe.transforms])})
-        what = f"the transform {' or '.join(names)} computes with NumPy alone"
+        what = f"{the_transform(transform)} computes with NumPy alone"
         raise ValueError(f"{what}; write one with the functions of x.__array_namespace__(), or use another") from None
 
 

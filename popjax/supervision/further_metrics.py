@@ -7,6 +7,7 @@ from popjax.core.calls import check_called
 from popjax.core.text import meant
 from popjax.supervision.kinds.named_kinds import KINDS, reported
 from popjax.supervision.kinds.own import Own
+from popjax.supervision.kinds.regression import OF_OUTPUTS, Regression
 from popjax.supervision.metrics import of_kind
 
 
@@ -22,6 +23,8 @@ def metric_name(name: Any, kind: str) -> str:
     """The name; raises ValueError if it is no identifier, or the name of a metric that is reported anyway."""
     if not isinstance(name, str) or not name.isidentifier():
         raise ValueError(f"metrics: {name!r} is not a name; give one such as 'f1'")
+    if kind == Regression.name and name.endswith(OF_OUTPUTS):
+        raise ValueError(f"metrics: {name!r} ends as the metric of one of several outputs does; call it otherwise")
     others = kind != Own.name and any(name in each.reports for each in KINDS.values())
     if reported(name, kind) or others:
         raise ValueError(f"metrics: val_{name} is reported, or is of the other kind of problem; leave {name!r} out")

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from popjax.core.calls import name_of
-from popjax.core.text import short
+from popjax.core.text import lookup, short
 from popjax.space.defaults import hparam
 
 RMSPROP_B2 = 0.99
@@ -104,7 +104,7 @@ def learning_rate(hparams: Mapping[str, Any], schedule: str | Callable[..., Any]
     >>> round(learning_rate({"learning_rate": 0.1, "decay": 1.0}, "inverse", 1), 3)
     0.05
     """
-    factor = SCHEDULES[schedule] if isinstance(schedule, str) else schedule
+    factor = lookup(SCHEDULES, "schedule", schedule) if isinstance(schedule, str) else schedule
     scale = factor(hparams, epoch)
     if scale is None or isinstance(scale, str) or jnp.shape(scale):
         raise ValueError(f"the schedule {name_of(schedule)} returned {short(scale)}; return a factor, one number")

@@ -103,7 +103,7 @@ class Predictor:
         columns) of numbers or Python values in their order, or rows as in `Dataset.x`. A text that
         the training data does not have is encoded as zeros. A missing cell becomes the training
         data's median or most frequent text if it was trained with missing="median", and is passed to
-        a transform that takes missing cells. With a custom loss, the outputs of the model are returned.
+        a transform that takes missing cells. Of the kind "own" the outputs of the model are returned.
         Raises ValueError for rows that do not fit, and for other missing cells.
         """
         return self.recipe.kind.decided(self._mean(rows))
@@ -111,7 +111,7 @@ class Predictor:
     def predict_proba(self, rows: Any) -> np.ndarray:
         """Probabilities (rows, classes), in the order of `classes`, or (rows, labels), in that of `outputs`.
 
-        Raises ValueError for a regression and for a custom loss.
+        Raises ValueError for a regression and for the kind "own".
         """
         if not self.recipe.kind.chances:
             what = "of a custom loss" if self.recipe.kind.own else f"a {self.recipe.kind.name}"
@@ -121,8 +121,8 @@ class Predictor:
     def score(self, rows: Any, targets: Any) -> float:
         """The share of rows with all labels right, or R² of values, as in scikit-learn's estimators.
 
-        For a custom loss its negative mean; if the features are the targets, `targets` are raw rows. Raises ValueError
-        for targets that do not fit the rows, and for a custom loss that this process does not have.
+        Of the kind "own" the negative mean of the custom loss; if the features are the targets, `targets` are raw rows.
+        Raises ValueError for targets that do not fit the rows, and for a custom loss that this process does not have.
         """
         kind, predicted = self.recipe.kind, self.predict(rows)
         mirrored = self.recipe.mirrored

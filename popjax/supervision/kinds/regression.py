@@ -96,8 +96,8 @@ class Regression(Kind):
         return {"mse": loss, "mae": float(abs(error).mean()), "r2": float(1 - loss / variance) if variance else 0.0}
 
     def score(self, predicted: np.ndarray, targets: np.ndarray) -> float:
-        """R² of values (rows,)."""
-        return float(1 - ((predicted - targets) ** 2).mean() / targets.var())
+        """R² of values (rows,), which is 0 for constant targets."""
+        return self.scores(predicted, targets)["r2"]
 
     def constant(self, targets: np.ndarray) -> np.ndarray:
         """The mean of the targets."""
@@ -179,7 +179,7 @@ class Values(Regression):
 
     def score(self, predicted: np.ndarray, targets: np.ndarray) -> float:
         """The mean of the outputs' R²."""
-        return float((1 - ((predicted - targets) ** 2).mean(0) / targets.var(0)).mean())
+        return float(np.mean([Regression().score(*pair) for pair in zip(predicted.T, targets.T, strict=True)]))
 
     def drawn(self, predicted: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
         """`predictions`: output -> pairs (true, predicted), of at most 10 outputs and 500 rows."""
