@@ -249,7 +249,7 @@ def test_the_modes_of_all_objectives_are_kept(tmp_path):
     assert [one.mode for one in loaded.rule.objectives] == ["min", "max"]
     assert loaded.order.tolist() == results.order.tolist()
     other = pj.pareto("loss", pj.Metric("speed", "min"))
-    with pytest.raises(ValueError, match="cannot be resumed so: .*rank"):
+    with pytest.raises(ValueError, match=r"cannot be resumed so: .*rank"):
         pj.search(task, space, trials=8, rank=other, out=tmp_path / "run", resume=True)
     assert results.ranked(other).order.tolist() != results.order.tolist()
 

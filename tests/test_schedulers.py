@@ -671,7 +671,7 @@ def test_the_arguments_of_a_partial_belong_to_a_run(tmp_path):
     asked = {"space": {"x": pj.uniform(0, 1)}, "trials": 4, "epochs": 4, "out": tmp_path / "run"}
     pj.search(task, **asked, scheduler=functools.partial(mine, 1))
     pj.search(task, **asked, scheduler=functools.partial(mine, 1), resume=True)
-    with pytest.raises(ValueError, match="cannot be resumed so: .*scheduler"):
+    with pytest.raises(ValueError, match=r"cannot be resumed so: .*scheduler"):
         pj.search(task, **asked, scheduler=functools.partial(mine, 2), resume=True)
 
 
