@@ -269,7 +269,8 @@ def tied(problem: Problem, trials: Trials, order: np.ndarray, cut: int, epoch: i
     if not 0 < cut < len(order):
         return 0
     names = [name for name in dict.fromkeys((*problem.rule.metrics, TIES)) if name in trials.values]
-    columns = np.stack([trials.values[name][order, epoch - 1] for name in names])
+    values = [trials.values[name][order, epoch - 1] for name in names]
+    columns = np.stack([*values, *(trials.costs[name][order] for name in problem.rule.needs)])
     same = (columns == columns[:, [cut]]).all(0)
     return int(same.sum()) if same[cut - 1] else 0
 

@@ -289,6 +289,20 @@ def test_the_zoom_looks_at_those_that_have_it():
     assert narrow["kind"].values == ("a",)
 
 
+def test_a_decision_adds_a_column_of_each():
+    space = pj.Space(kind=pj.choice("a", "b"), x=pj.uniform(0, 1).when(kind="a"))
+    task = pj.objective(lambda key, hparams: {"loss": hparams.get("x", 0.5)})
+
+    def adding(**columns):
+        first = pj.Decision(add=columns, until={0: 1, 1: 1})
+        return lambda problem: pj.Scheduler(list, lambda state, trials: ([1], pj.Decision() if state else first))
+
+    kind, x = np.array(["a", "b"], object), np.array([0.5, None], object)
+    assert pj.search(task, space, trials=2, scheduler=adding(kind=kind, x=x)).points["x"][0] == 0.5
+    with pytest.raises(ValueError, match="add: there is no column x; give one of each hyperparameter, with None where"):
+        pj.search(task, space, trials=2, scheduler=adding(kind=kind))
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
 def test_samplers_that_learn_know_what_exists(sampler):
     """They propose nothing for what is not there, and find the optimum of the branch that is better."""

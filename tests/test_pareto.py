@@ -2,6 +2,7 @@
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -264,3 +265,25 @@ def test_the_limits_of_a_run_are_not_forgotten_when_it_is_loaded(tmp_path, rows)
     pj.search(pj.supervised(rows), space, trials=4, epochs=1, repeats=2, out=tmp_path / "b")
     with pytest.raises(ValueError, match="the run does not know the parameters of its trials"):
         pj.Results.load(tmp_path / "b", rank=pj.one_se("val_loss"))
+
+
+def test_a_cut_that_sizes_decide_is_no_tie():
+    """Trials of the same value but of different costs are not equal."""
+    task = pj.Task(
+        lambda key, h, data: jnp.zeros(192),
+        lambda x, h, data: (x, {"accuracy": x[0] + 0 * h["hidden"]}),
+        (),
+        hints=pj.Hints(parameters=lambda h: 3 * h["hidden"]),
+    )
+    said = []
+
+    class Listening(pj.Callback):
+        def decision(self, decision, trials):
+            said.extend(decision.notes.get("notes", []) if decision.notes else [])
+
+    asked = {"space": {"hidden": pj.integers(1, 64)}, "trials": 8, "epochs": 8, "scheduler": pj.halving()}
+    results = pj.search(task, **asked, rank=pj.pareto("accuracy", "parameters"), callbacks=[Listening()])
+    assert len(set(results.points["hidden"].tolist())) == 8
+    assert not [line for line in said if "equal" in line]
+    pj.search(task, **asked, rank=pj.best("accuracy"), callbacks=[Listening()])
+    assert [line for line in said if "equal" in line]

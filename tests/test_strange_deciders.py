@@ -634,3 +634,18 @@ def test_notes_that_popjax_would_read_as_its_own(notes):
     with pytest.raises(ValueError, match=r"the scheduler strange: step: the notes have .*rename it") as error:
         pj.search(QUADRATIC, {"x": pj.uniform(0, 1)}, trials=4, epochs=4, scheduler=given, progress=True)
     one_line(error)
+
+
+def test_a_step_cannot_write_into_what_it_is_shown():
+    def writing(problem):
+        def step(state, trials):
+            if state == 0:
+                return 1, pj.Decision(add=problem.propose(4), until=dict.fromkeys(range(4), 2))
+            trials.loss[0] = np.inf
+            return 1, pj.Decision()
+
+        return pj.Scheduler(lambda: 0, step)
+
+    with pytest.raises(ValueError, match=r"the scheduler .*writing: step raised ValueError: .*read-only") as error:
+        pj.search(QUADRATIC, {"x": pj.uniform(0, 1)}, trials=4, epochs=4, scheduler=writing)
+    one_line(error)

@@ -307,18 +307,18 @@ class MemberTable:
         ranked = {name: column[known] for name, column in (now | dict(self.costs)).items()}
         loss[known], feasible = loss_of(rule, ranked), ~lost if rule.limits else np.ones(len(self), bool)
         feasible[known] = rule.violation(ranked) == 0
-        curves_shown, values_shown, costs_shown = map(read_only, (means, values, self.costs))  # the run's own memory
-        return Trials(
+        shown = Trials(
             points,
             epochs,
             loss,
-            curves_shown,
+            means,
             (self.status == Status.STOPPED) | self.given_up,
-            costs=costs_shown,
-            values=values_shown,
+            costs=self.costs,
+            values=values,
             complete=self.ended(),
             feasible=feasible,
         )
+        return shown._replace(**{name: read_only(column) for name, column in shown._asdict().items()})
 
     def _diverge(self, members: np.ndarray) -> None:
         """The trials of these members have diverged."""

@@ -15,7 +15,7 @@ from popjax.space.values import is_number, present, python_value
 
 
 def check_points(space: Space, points: Mapping[str, Any]) -> None:
-    """Raise ValueError unless `points` are columns (trials,) of a space, complete but for conditional hyperparameters.
+    """Raise ValueError unless `points` are all columns (trials,) of a space, without gaps but of conditional ones.
 
     Values may lie outside a range, as those of a later round do, but are whole where it is of whole numbers; those of a
     choice must be among its values.
@@ -27,8 +27,9 @@ def check_points(space: Space, points: Mapping[str, Any]) -> None:
     """
     for name in [name for name in points if name not in space][:1]:
         raise ValueError(f"add: {name} is no hyperparameter of the space; there are {', '.join(space)}")
-    for name in [name for name in space if name not in points and name not in space.conditions][:1]:
-        raise ValueError(f"add: there is no column {name}; give one of each hyperparameter")
+    for name in [name for name in space if name not in points][:1]:
+        gaps = ", with None where it does not exist" if name in space.conditions else ""
+        raise ValueError(f"add: there is no column {name}; give one of each hyperparameter{gaps}")
     for name, column in points.items():
         if not isinstance(column, np.ndarray) or column.ndim != 1:
             shape = f" of shape {column.shape}" if isinstance(column, np.ndarray) else ""

@@ -8,6 +8,8 @@ import itertools
 import math
 from typing import Any
 
+import numpy as np
+
 from popjax.scheduler import Decision, Problem, Scheduler, Trials, best_first, tie_text, tied
 
 
@@ -50,11 +52,15 @@ def promoted(
     """Trial -> its next rung, of those that go on; and of each cut among equal trials their number and its epoch."""
     until, ties = dict[int, int](), list[tuple[int, int]]()
     for rung, following in itertools.pairwise(rungs if len(trials.epochs) else ()):
-        order = best_first(problem, trials, rung)
-        order = order[~trials.stopped[order]]
-        cut = math.ceil(int((trials.epochs >= rung).sum()) / reduction_factor)
+        order, cut = at_rung(problem, trials, rung, reduction_factor)
         if equal := tied(problem, trials, order, cut, rung):
             ties.append((equal, rung))
         top = order[:cut]
         until |= dict.fromkeys(top[trials.epochs[top] == rung].tolist(), following)
     return until, ties
+
+
+def at_rung(problem: Problem, trials: Trials, rung: int, reduction_factor: int) -> tuple[np.ndarray, int]:
+    """The trials that reached a rung's epoch, best first, without stopped ones; and how many of them may go on."""
+    order = best_first(problem, trials, rung)
+    return order[~trials.stopped[order]], math.ceil(int((trials.epochs >= rung).sum()) / reduction_factor)

@@ -1,16 +1,13 @@
 """Successive halving: train all trials a little, the best of them on, and so on (Jamieson and Talwalkar 2016)."""
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from popjax.core.counts import check_count
 from popjax.core.text import plural
-from popjax.scheduler import Decision, Problem, Scheduler, Trials, best_first, tie_text, tied
-from popjax.tuning.schedulers.asynchronous import in_batches
+from popjax.scheduler import Decision, Problem, Scheduler, Trials, tie_text, tied
+from popjax.tuning.schedulers.asynchronous import at_rung, in_batches
 
 
 def halving(reduction_factor: int = 2, min_epochs: int = 2) -> Callable[[Problem], Scheduler]:
@@ -60,21 +57,17 @@ def rungs_by(problem: Problem, reduction_factor: int, min_epochs: int) -> Schedu
             return 1, Decision(add=points, until=dict.fromkeys(range(count), rungs[0]), notes=notes)
         if asked == len(rungs):
             return asked, Decision()
-        reached = int((trials.epochs >= rungs[asked - 1]).sum())
-        on = left_after(asked - 1, trials)[: math.ceil(reached / reduction_factor)].tolist()
-        notes = rung_notes(rungs, asked, len(on), reached)
-        if count := ties(asked - 1, trials):
-            told = any(ties(rung, trials) for rung in range(asked - 1))
-            notes |= {"tied": count} | ({} if told else {"notes": [tie_text(count, rungs[asked - 1])]})
-        return asked + 1, Decision(until=dict.fromkeys(sorted(on), rungs[asked]), notes=notes)
-
-    def left_after(rung: int, trials: Trials) -> np.ndarray:
-        order = best_first(problem, trials, rungs[rung])
-        return order[~trials.stopped[order]]
+        last = rungs[asked - 1]
+        order, cut = at_rung(problem, trials, last, reduction_factor)
+        on = sorted(order[:cut].tolist())
+        notes = rung_notes(rungs, asked, len(on), int((trials.epochs >= last).sum()))
+        if count := ties(last, trials):
+            told = any(ties(rung, trials) for rung in rungs[: asked - 1])
+            notes |= {"tied": count} | ({} if told else {"notes": [tie_text(count, last)]})
+        return asked + 1, Decision(until=dict.fromkeys(on, rungs[asked]), notes=notes)
 
     def ties(rung: int, trials: Trials) -> int:
-        cut = math.ceil(int((trials.epochs >= rungs[rung]).sum()) / reduction_factor)
-        return tied(problem, trials, left_after(rung, trials), cut, rungs[rung])
+        return tied(problem, trials, *at_rung(problem, trials, rung, reduction_factor), rung)
 
     return Scheduler(lambda: 0, step)
 

@@ -13,6 +13,7 @@ from popjax.space.space import Space, take
 from popjax.space.values import absent, is_number
 
 EVERYWHERE = np.ones(1, bool)
+STREAM = 3  # of random numbers, apart from those of the sampler and of points to start from
 TRIES = 10  # times that values are drawn until they satisfy the constraints of the space
 
 
@@ -109,7 +110,8 @@ def copies_of(seed: int, epoch: int, order: list[int], diverged: list[int], quan
     sources = order[:share]
     if not sources:
         return {}
-    targets = order[max(min(count - share, len(order)), len(sources)) :] + diverged
+    first_of_worst = max(min(count - share, len(order)), len(sources))  # none of which is a source
+    targets = order[first_of_worst:] + diverged
     return {target: sources[stream(seed, epoch, target, 0).integers(len(sources))] for target in sorted(targets)}
 
 
@@ -163,7 +165,7 @@ def drawn_anew(
 
 def stream(seed: int, epoch: int, trial: int, purpose: int) -> np.random.Generator:
     """The random generator of one trial, epoch and purpose."""
-    return np.random.default_rng([seed, epoch, trial, purpose, len("pbt")])
+    return np.random.default_rng([seed, epoch, trial, purpose, STREAM])
 
 
 def pbt_notes(epoch: int, copied: int, sources: Sequence[int] = ()) -> dict[str, Any]:
