@@ -559,3 +559,28 @@ def test_a_flag_ends_a_pause(task):
     training.join(30)
     assert not training.is_alive()
     assert session.epoch == 0
+
+
+def test_an_interrupted_change_is_no_epoch(task, monkeypatch):
+    """States that are no longer in memory are trained again to the epoch at which it was asked for."""
+    sessions = [Session(task, HPARAMS, seed=2) for _ in range(2)]
+    for session in sessions:
+        session.train(3)
+    with monkeypatch.context() as patched:
+        patched.setattr(sessions[0].trainer, "hold_states", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            sessions[0].set(learning_rate=0.2)
+    sessions[1].set(learning_rate=0.2)
+    for session in sessions:
+        while len(session.timeline.snapshots) > 1:
+            session.timeline.snapshots.popleft()
+        session.train(1)
+        session.timeline.snapshots.popleft()  # of epoch 3
+        session.back(1)
+        assert session.epoch == 3
+    first, second = (jax.tree.leaves(session.state.params) for session in sessions)
+    assert all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+def interrupted(trials):
+    raise KeyboardInterrupt

@@ -133,9 +133,10 @@ class Timeline:
             self.snapshots.popleft()
 
     def _interrupted(self, number: int) -> None:
-        """Take back an unfinished epoch, unless steps follow it in the journal, as on resume: they are yet to come."""
-        if self.snapshots and number == len(self.trainer.journal.steps) - 1:
-            self._take_back(1, self.snapshots[-1])
+        """Return to before a step, unless others follow it in the journal, as on resume: they are yet to come."""
+        steps = self.trainer.journal.steps
+        if self.snapshots and number == len(steps) - 1:
+            self._take_back(1 if steps[number].decision.until else 0, self.snapshots[-1])
 
     def _take_back(self, epochs: int, snapshot: Snapshot) -> None:
         """Write that `epochs` epochs are taken back, and return to a snapshot."""

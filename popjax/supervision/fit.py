@@ -104,7 +104,7 @@ class Fit:
             raise ValueError(f"the optimizer {name_of(given)} returned {short(made)}; return one of optax's")
         return made
 
-    def moved_by(self, optimizer: optax.GradientTransformation, gradients: Any, state: Any, params: Any) -> Any:
+    def updates_by(self, optimizer: optax.GradientTransformation, gradients: Any, state: Any, params: Any) -> Any:
         """The updates and the new state; raises ValueError for an optimizer that needs more than gradients."""
         try:
             return optimizer.update(gradients, state, params)
@@ -188,7 +188,7 @@ class Fit:
             gradient = lax.platform_dependent(gradient, cpu=complete, default=lambda gradient: gradient)
 
             def update(gradients: Any) -> Any:
-                updates, after = self.moved_by(optimizer, gradients, opt_state, params)
+                updates, after = self.updates_by(optimizer, gradients, opt_state, params)
                 after = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), after, opt_state)
                 new = optax.apply_updates(params, updates)
                 return new, after, jax.tree.map(jnp.zeros_like, gradients), averaged(hparams, mean, new, variables)
