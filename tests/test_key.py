@@ -1,5 +1,6 @@
 """Equal work has an equal key, and nothing else has: else a search would train with another task's programs."""
 
+import dataclasses
 import importlib
 import sys
 import threading
@@ -292,6 +293,31 @@ def test_what_no_text_describes_shares_with_itself_alone(nothing_compiled):
     assert key(one).digest == key(other).digest
     assert compiled(other) > 0
     assert code(TracedTask(one, pj.Space(**SPACE), Config(2, 0, pj.Rule("loss")))) is None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Looking:
+    """Its text has no address, and NumPy shortens the table in it."""
+
+    table: np.ndarray
+
+    def look(self, x):
+        return np.float32(self.table[700] + x)
+
+
+def test_the_arrays_of_a_callbacks_object_tell_programs_apart():
+    def task(value):
+        table, shape = np.zeros(3000, np.float32), jax.ShapeDtypeStruct((), np.float32)
+        table[700] = value
+        look = Looking(table).look
+
+        def epoch(x, hparams, data):
+            return x, {"loss": jax.pure_callback(look, shape, x * hparams["learning_rate"])}
+
+        return pj.Task(lambda key, hparams, data: jnp.float32(0), epoch, ())
+
+    found = [pj.search(task(value), SPACE, trials=2, epochs=1).curves["loss"].tolist() for value in (1.0, 2.0)]
+    assert found == [[[1.0]] * 2, [[2.0]] * 2]
 
 
 def test_an_objects_lock_does_not_matter():

@@ -1345,3 +1345,16 @@ def test_a_run_in_which_no_trial_reached_the_end_says_so_and_shows_how_far(opene
     assert said in page.inner_text("main")
     assert subpaths(page, "curves", names(page, "curves").index("trials")) == stopped
     assert page.evaluate("document.getElementById('curves')._fullLayout.xaxis.range") == [0.5, 3.5]
+
+
+@pytest.mark.parametrize("rate", [pj.choice(0.1, 1.0), pj.log_uniform(1e-5, 1e-4)], ids=str)
+def test_advice_is_below_the_rates_that_were_tried(rate):
+    """Also of a rate that not all trials have."""
+    space = pj.Space(optimizer=pj.choice("sgd", "adam"), learning_rate=rate.when(optimizer="sgd"))
+    points = space.sample(20)
+    nan = {"loss": np.full((20, 1, 1, 1), np.nan)}
+    told = headline.advice(pj.Results(points, nan, pj.best("loss")))[1]
+    high = float(told.rpartition(",")[2].rstrip(")'"))
+    assert high <= min(0.01, rate.high)
+    tried = [value for value in points["learning_rate"].tolist() if value is not None and np.isfinite(value)]
+    assert high == pytest.approx(min(0.01, *tried), rel=0.01)

@@ -612,3 +612,15 @@ def test_a_negative_seed_is_refused_by_name(sampler):
 def test_an_unknown_sampler_is_refused_by_name():
     with refused("'halton'"):
         MIXED.sample(3, sampler="halton")
+
+
+def test_a_parent_may_have_any_name():
+    assert str(pj.uniform(0, 1).when(self=3)) == "uniform(0, 1) when self=3"
+    assert str(pj.uniform(0, 1).near(0.5).when(self=3)).endswith(" when self=3")
+
+
+@pytest.mark.parametrize("values", [(1, "1"), (True, "True"), (0.5, "0.5")], ids=str)
+def test_values_that_a_table_writes_alike_are_refused(values):
+    """They would be one value when a run is loaded."""
+    with pytest.raises(ValueError, match="two values are written alike in tables; name one of them otherwise"):
+        pj.choice(*values)

@@ -10,8 +10,9 @@ import threading
 import pyarrow as pa
 import pytest
 
-from popjax.core.storage import write_atomic
+from popjax.core.storage import locked, write_atomic
 from popjax.store.files import write_table
+from popjax.store.journal import append
 
 OLD, NEW = b"old" * 1000, b"new"
 
@@ -171,3 +172,25 @@ def test_reading_a_table_starts_no_thread(tmp_path):
     command = [sys.executable, "-c", code, str(tmp_path / "table.parquet")]
     process = subprocess.run(command, capture_output=True, text=True)
     assert process.stdout.split() == ["1000", "0"], process.stderr
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_a_line_for_which_there_is_no_room_leaves_the_journal(path):
+    """Nothing of it stays, so that the next one is a line of its own."""
+    path.write_bytes(b"x" * 60_000 + b"\n")
+    with pytest.raises(OSError, match="File too large"):
+        append(path, b"y" * 10_000 + b"\n")
+    append(path, b"short\n")
+    assert path.read_bytes() == b"x" * 60_000 + b"\nshort\n"
+
+
+def test_what_another_process_writes_beside_hides_no_error(tmp_path):
+    """A directory that was made for a run is removed after an error, but not what came beside it."""
+
+    def fail():
+        (tmp_path / "runs" / "other").mkdir()
+        raise ValueError("wrong")
+
+    with pytest.raises(ValueError, match="wrong"), locked(tmp_path / "runs" / "mine"):
+        fail()
+    assert os.listdir(tmp_path / "runs") == ["other"]

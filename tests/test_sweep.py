@@ -1,8 +1,10 @@
 """The command, as a user meets it: a process, its exit code, what it prints and the files it leaves."""
 
+import dataclasses
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,6 +17,7 @@ import pytest
 from conftest import soaked
 
 import popjax as pj
+from popjax.commands.arguments import command_line, parsed
 from popjax.data import dataset as data
 from popjax.data import splits
 
@@ -411,3 +414,28 @@ def test_a_closed_standard_output_is_told(tmp_path):
     os.close(write)
     assert process.returncode == 141
     assert "Traceback" not in process.stderr
+
+
+def test_a_command_that_is_recorded_repeats_what_stood_in_a_file(tmp_path):
+    """Also an option by which the command line returned to popjax's own default."""
+    (tmp_path / "a.toml").write_text("epochs = 50\nordered = true\n\n[space]\nlearning_rate = 0.1\n")
+    words = ["--config", str(tmp_path / "a.toml"), "--epochs", "20", "--no-ordered", "--trials", "9"]
+    asked = parsed(words)
+    again = shlex.split(command_line(dataclasses.asdict(asked)))[3:]
+    assert parsed(again) == asked
+    assert "--epochs" in again
+
+
+def test_runs_that_lead_nowhere_are_one_line(refused_in_one_line, tmp_path):
+    (tmp_path / "runs").symlink_to(tmp_path / "gone" / "away")
+    refused_in_one_line("sweep", "--dataset", "wine", "--trials", "2", says=["runs"])
+
+
+def test_a_grid_counts_the_values_that_are_there(command):
+    """And says of no point that it violates what was not asked for."""
+    fixed = ("learning_rate=0.1", "momentum=0.9", "batch_size=32", "hidden=8", "decay=0")
+    scales = ("depth=choice(2,3)", "hidden_3=choice(8,16) when depth=3", *fixed)
+    words = [word for scale in scales for word in ("--set", scale)]
+    told = command("sweep", "--dataset", "wine", "--trials", 12, "--epochs", 1, "--sampler", "grid", *words)
+    assert "grid: 3 of 12 trials; distinct values: depth 2 (random 2), hidden_3 2 (random 2)" in told.stdout
+    assert "violate" not in told.stderr

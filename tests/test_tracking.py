@@ -92,12 +92,21 @@ def test_two_searches_of_a_name_do_not_mix(rows, tmp_path):
         search(rows, callbacks=[pj.tracking.tensorboard(tmp_path)])
         scalars, _ = events(tmp_path / name)
         assert [step for step, _ in scalars["epoch/best"]] == [1, 2, 3, 4]
+    one = pj.tracking.tensorboard(tmp_path / "one")
+    for _ in range(2):
+        search(rows, callbacks=[one])
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["search", "search-2"]
 
 
 def test_what_a_trackers_package_raises_is_one_line(rows, tmp_path, refused_in_one_line):
     search(rows, out=tmp_path / "run")
     (tmp_path / "runs").write_text("a file where a directory is to be")
     refused_in_one_line("export", "run", "--to", "tensorboard", says=["--to tensorboard: ", "runs"])
+    refused_in_one_line(
+        "export", "run", "--to", "onx", says=["unknown --to 'onx'; there are onnx, optuna, tensorboard"]
+    )
+    missing = ("export", "run", "--to", "optuna", "--out", "missing/study.db")
+    refused_in_one_line(*missing, says=["'missing/study.db'", "there is no directory 'missing'"])
 
 
 class Broken:
@@ -119,7 +128,7 @@ class Broken:
 
 @pytest.mark.parametrize("at", ["begin", "now", "end", "close"])
 def test_a_tracker_that_fails_changes_nothing(at, rows, capsys):
-    """It is said once, and nothing more is asked of it."""
+    """It is said once, and nothing more is asked of it than to close."""
     writer = Broken(at)
     there, here = search(rows, callbacks=[Tracker(writer)]), search(rows)
     assert here.curves["val_loss"].tobytes() == there.curves["val_loss"].tobytes()
@@ -127,7 +136,9 @@ def test_a_tracker_that_fails_changes_nothing(at, rows, capsys):
     assert len(said) == 1
     assert "test_tracking.py, line" in said[0]
     order = [name for place, name in enumerate(writer.called) if writer.called.index(name) == place]
-    assert order == {"begin": ["begin"], "now": ["begin", "now"]}.get(at, ["begin", "now", "end", "close"])
+    written = {"begin": ["begin"], "now": ["begin", "now"]}.get(at, ["begin", "now", "end"])
+    assert order == [*written, "close"]
+    assert writer.called.count("close") == 1
 
 
 def test_no_search_waits_for_a_slow_tracker(rows, capsys, monkeypatch):

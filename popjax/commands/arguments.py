@@ -1,5 +1,6 @@
 """The command-line arguments of a sweep, and their checks. No JAX here."""
 
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -131,12 +132,19 @@ def command_line(arguments: Any) -> str:
     """
     if not isinstance(arguments, Mapping):
         return ""
-    words = ["python", "-m", "popjax.sweep"]
+    words, below = ["python", "-m", "popjax.sweep"], Arguments()
+    if arguments.get("config"):
+        with contextlib.suppress(ValueError):  # the file is elsewhere, or was changed
+            below = arguments_in(arguments["config"], Arguments)
     for field in dataclasses.fields(Arguments):
-        given = arguments.get(field.name, field.default)
-        if field.name in NO_RESULT or given == field.default:
+        usual = field.default if field.name == "config" else getattr(below, field.name)
+        given = arguments.get(field.name, usual)
+        if field.name in NO_RESULT or given is None or given == usual or (given, usual) == ([], ()):
             continue
         flag = f"--{field.name.replace('_', '-')}"
+        if given is False:
+            words.append(f"--no-{flag.removeprefix('--')}")
+            continue
         if field.name == "near":
             words += [flag, *map(str, given)]
             continue

@@ -95,8 +95,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def babysit(arguments: Arguments, start: Beginning, out: Path, script: list[tuple[int, str]] | None) -> int:
     """Steer the model from a script, the keyboard or a page, with results in `out`; the exit code."""
-    if script is None and arguments.replay is None and not sys.stdin.isatty() and arguments.live is None:
-        script = commands_in(sys.stdin.read())
+    asked = sys.stdin is not None and sys.stdin.isatty()
+    if script is None and arguments.replay is None and not asked and arguments.live is None:
+        script = commands_in("" if sys.stdin is None else sys.stdin.read())
     stop = cli.SignalledStop()
     steering = Steering.begin(start, out, stop)
     with cli.stopping(stop, "epoch"), contextlib.suppress(KeyboardInterrupt):

@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def agreed(what: str) -> bool:
     """True if a person says yes; raises ValueError if nobody can be asked."""
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise ValueError(f"clean would drop {what}; say --yes, since there is no terminal to ask at")
     print(printable(f"drop {what}? [y/N] "), end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")

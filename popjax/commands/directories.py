@@ -48,10 +48,10 @@ def new_directory(stem: str) -> Path:
         directory = Path("runs") / (f"{stem}-{serial}" if serial else stem)
         try:
             directory.mkdir(parents=True)
-        except FileExistsError:  # of another process, too
-            continue
-        except OSError:  # which `check_directory` words
-            return directory
+        except OSError:
+            if os.path.lexists(directory):  # of another process, too
+                continue
+            return directory  # an error which `check_directory` words
         return directory
     raise AssertionError("numbers do not end")
 

@@ -12,7 +12,7 @@ import tyro
 from popjax.commands import cli
 from popjax.commands.options import Text
 from popjax.core.storage import written_atomically
-from popjax.core.text import failure, printable
+from popjax.core.text import failure, lookup, printable
 
 if TYPE_CHECKING:
     from popjax.store.results import Results
@@ -73,15 +73,24 @@ def written_study(results: "Results", arguments: Arguments) -> Path:
 
     directory = Path(arguments.directory)
     path = Path(arguments.out) if arguments.out else directory / "optuna.journal"
+    if not path.parent.is_dir():
+        raise ValueError(f"--out {str(path)!r}: there is no directory {str(path.parent)!r}; make it, or name another")
+    new = not path.exists()
     with writing(path):
-        write_study(results, path, directory.resolve().name)
+        try:
+            write_study(results, path, directory.resolve().name)
+        except BaseException:
+            if new:
+                path.unlink(missing_ok=True)
+            raise
     return path
 
 
 def tracked(results: "Results", arguments: Arguments) -> list[Path]:
     """Write the run to a tracker, which has no path."""
-    from popjax.tracking.named_trackers import tracker_of
+    from popjax.tracking.named_trackers import TRACKERS, tracker_of
 
+    lookup(dict.fromkeys(("onnx", "optuna", *TRACKERS)), "--to", arguments.to)
     try:
         tracker_of(arguments.to, arguments.top).export(results, Path(arguments.directory))
     except Exception as error:  # any error of the tracker's package, such as a missing login

@@ -18,6 +18,7 @@ from popjax.core.counts import check_seed
 from popjax.core.text import plural, printable
 from popjax.data.columns import relevel, some
 from popjax.space.scales import Choice
+from popjax.space.values import absent, present
 from popjax.tuning.verdict import MEANING, TUNE_AGAIN
 
 if TYPE_CHECKING:
@@ -117,12 +118,14 @@ def space_for_rows(task: "Task", results: "Results") -> "tuple[Space, np.ndarray
     if task.recipe is None or "batch_size" not in space:
         return space, trials
     rows = task.data.folds.train.shape[1]
-    fit = trials[results.points["batch_size"] <= rows]
+    sizes = results.points["batch_size"]
+    there = present(sizes)
+    fit = trials[~there | (np.where(there, sizes, 0).astype(float) <= rows)]
     if len(fit) < len(trials):
         if len(fit) == 0:
             raise ValueError(f"all batches of the search are larger than the {rows} training rows; give more rows")
         print(f"{len(trials) - len(fit)} trials with batches above the {rows} training rows are left out", flush=True)
-        space = space.replace(batch_size=Choice(*sorted(set(results.points["batch_size"][fit].tolist()))))
+        space = space.replace(batch_size=Choice(*sorted({int(size) for size in sizes[fit] if not absent(size)})))
     return space, fit
 
 

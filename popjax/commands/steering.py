@@ -190,6 +190,9 @@ class Steering:
             return
         self.session.commit()
         place, again = self.start.place, self.session.curves
+        if not self.start.curves:
+            print(f"{place} has no curves to compare with: it ended before they were written")
+            return
         compared = min(self.session.epoch, *(len(values) for values in self.start.curves.values()))
         now = np.array([again[name][:compared] for name in self.start.curves])
         then = np.array([values[:compared] for values in self.start.curves.values()])

@@ -141,6 +141,7 @@ def locked(directory: Path) -> Iterator[None]:
             yield
         finally:
             if new and directory.exists() and os.listdir(directory) == [LOCK]:  # nothing was written
-                os.unlink(directory / LOCK)
-                for path in new:
-                    os.rmdir(path)
+                with contextlib.suppress(OSError):  # another process has written beside it
+                    os.unlink(directory / LOCK)
+                    for path in new:
+                        os.rmdir(path)

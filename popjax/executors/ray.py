@@ -23,7 +23,8 @@ class Ray:
         os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # workers have popjax and need no environment built
         import ray
 
-        if not ray.is_initialized():
+        self._own, self._open = not ray.is_initialized(), set[Any]()
+        if self._own:
             try:
                 ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
             except ConnectionError as error:
@@ -33,14 +34,21 @@ class Ray:
 
     def submit(self, fn: Callable[..., Any], *args: Any) -> "Future[Any]":
         """Submit as a task that Ray does not retry."""
-        future: Future[Any] = self._call.remote(fn, *args).future()
+        task = self._call.remote(fn, *args)
+        self._open.add(task)
+        future: Future[Any] = task.future()
+        future.add_done_callback(lambda _: self._open.discard(task))
         return future
 
     def shutdown(self, wait: bool = True) -> None:
-        """Leave the cluster, which ends the tasks of this search."""
+        """Leave the cluster, which ends the tasks of this search; only end them if the user had connected to it."""
         import ray
 
-        ray.shutdown()
+        if self._own:
+            ray.shutdown()
+            return
+        for task in list(self._open):
+            ray.cancel(task)
 
 
 def run_by_ray(fn: Callable[..., Any], *args: Any) -> Any:

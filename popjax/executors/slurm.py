@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from popjax.core.storage import sha256
+from popjax.core.storage import sha256, write_atomic
 from popjax.core.text import check_installed
 from popjax.engine.backends.renewable_executor import Traits
 
@@ -51,13 +51,13 @@ class Slurm:
     def shutdown(self, wait: bool = True) -> None:
         """Cancel the unfinished jobs."""
         self._over.set()
-        for job, _ in self._open:
+        for job, _ in list(self._open):  # from which the watching thread removes some
             job.cancel()
 
     def _filed(self, content: bytes) -> Path:
         path = Path(self._jobs.folder).absolute() / f"task-{sha256(content)}"
         if not path.exists():
-            path.write_bytes(content)
+            write_atomic(path, content)
         return path
 
     def _watch(self) -> None:

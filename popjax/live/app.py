@@ -158,7 +158,7 @@ class Routes:
                     return
                 over = self.board.over
                 message = self.board.message(cursor)
-                if over is not None:
+                if over is not None and message is None:  # nothing is left to tell before it
                     yield event({"over": over, "report": self.board.report is not None})
                     await asyncio.sleep(FETCHES if self.board.report is not None else 0)
                     return
@@ -168,7 +168,7 @@ class Routes:
                 elif quiet >= QUIET:
                     quiet = 0.0
                     yield ": all is well\n\n"
-                await asyncio.sleep(TICK)
+                await asyncio.sleep(TICK if over is None else 0)
         finally:
             beside.remove(cursor)
 

@@ -43,9 +43,11 @@ def comparison(runs: Mapping[str, Results]) -> tuple[str, str, dict[str, Any]]:
         figures = lines_of(runs)
         boxes = "".join(f'<div class="figure" id="{name}"></div>' for name in figures)
         metric = shown(next(iter(runs.values())).metric)
+        last = any(results.rule.at == "last" for results in runs.values())
+        turns = "Where the last epoch ranks, a line may turn back. " if last else ""
         caption = (
             f"The best {metric} of all trials after the same amount of training; the curve ahead on the left is "
-            "sooner. The last epoch ranks, so a line may turn back. Updates and seconds are those of the whole run, "
+            f"sooner. {turns}Updates and seconds are those of the whole run, "
             "spread evenly over its epochs; rounds follow one another. Click on a line for its winner."
         )
         parts.append(section("The best by then", caption, f'<div class="panels wide">{boxes}</div>'))

@@ -11,6 +11,7 @@ from popjax.data.doubts import doubt_of_counts
 from popjax.pages.axes import Axis
 from popjax.pages.drawing import shown
 from popjax.rules.checking import why_of
+from popjax.space.values import present
 from popjax.store.results import Results
 
 DESIGNS = {"sobol": "Sobol", "tpe": "TPE", "cmaes": "CMA-ES", "gp": "Gaussian process"}  # others by their names
@@ -245,7 +246,7 @@ def advice(results: Results) -> tuple[str, str]:
     rates = results.points.get("learning_rate")
     if rates is None:
         return "narrow the ranges that make training unstable", ""
-    high = min(0.01, float(np.min(rates)))
+    high = min(0.01, float(np.min(rates[present(rates)].astype(float), initial=0.01)))
     return "try smaller learning rates, such as", f"--set 'learning_rate=log_uniform({high / 1e4:.3g},{high:.3g})'"
 
 

@@ -58,7 +58,7 @@ class Scale:
         """
         return value
 
-    def when(self, **condition: Any) -> "Entry":
+    def when(self, /, **condition: Any) -> "Entry":
         """The scale of a hyperparameter that exists only where others have these values, one or several each.
 
         Elsewhere it is null in tables, and reading it raises `Inactive` if the others are static.
@@ -161,7 +161,7 @@ class Entry:
         condition = f"{WHEN}{clauses(self.condition)}" if self.condition else ""
         return f"{self.scale}{'' if self.belief is None else self.belief}{condition}"
 
-    def when(self, **condition: Any) -> Self:
+    def when(self, /, **condition: Any) -> Self:
         """The scale with further parents, or other values of the same ones."""
         return dataclasses.replace(self, condition={**self.condition, **condition})
 
@@ -388,7 +388,8 @@ class LogIntegers(Integers):
 class Choice(Scale):
     """One of the given values, each equally likely.
 
-    Raises ValueError for no values, a repeated one, and one that is not a finite number, str or bool.
+    Raises ValueError for no values, a repeated one, two that are written alike, as 1 and "1", and one that is not a
+    finite number, str or bool.
 
     >>> import popjax as pj
     >>> pj.choice(16, 32, 64, 128).from_unit(0.3)
@@ -408,6 +409,8 @@ class Choice(Scale):
                 raise ValueError(f"choice: {value!r} is no finite number, text or truth value; name it by a text")
         if len(set(values)) < len(values):
             raise ValueError(f"choice{values}: a value appears twice; list each once")
+        if len(set(map(str, values))) < len(values):
+            raise ValueError(f"choice{values}: two values are written alike in tables; name one of them otherwise")
         check_flag(static)
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "static", static)

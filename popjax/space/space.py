@@ -226,7 +226,7 @@ class Space(Mapping[str, Scale]):
         """
         points = self._drawn(n, seed, sampler)
         if not self.constraints and accepts is None:
-            return points, n
+            return points, len(next(iter(points.values()), ()))
         drawn, good = n, self.good(points, accepts)
         while good.sum() < n and sampler != "grid":
             if drawn >= JUDGED and (good.sum() * FEWEST < drawn or drawn > MOST):

@@ -83,11 +83,17 @@ class Journal:
 
 
 def append(path: Path, line: bytes) -> None:
-    """Append a line to a file, durably."""
+    """Append a line to a file, durably; if that fails, as on a full disk, nothing of it stays."""
     new = not path.exists()
-    with path.open("ab") as file:
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
+    with path.open("ab", buffering=0) as file:
+        size = file.tell()
+        try:
+            left = memoryview(line)
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
+        except BaseException:
+            os.truncate(file.fileno(), size)
+            raise
     if new:
         flush_directory(path.parent)

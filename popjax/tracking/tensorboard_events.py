@@ -28,13 +28,13 @@ class TensorBoard:
     """Writes event files."""
 
     def __init__(self, directory: Any) -> None:
-        self.directory = Path(directory)
+        self.base = self.directory = Path(directory)
         self.writer: Any = None
 
     def begin(self, name: str, config: Mapping[str, Any]) -> None:
         from tensorboardX import SummaryWriter
 
-        self.directory = fresh(self.directory / name)
+        self.directory = fresh(self.base / name)
         self.writer = SummaryWriter(str(self.directory))
         self.writer.add_text("config", "\n".join(f"    {name}: {value}" for name, value in config.items()))
 

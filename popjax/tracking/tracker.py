@@ -3,6 +3,7 @@
 The tracker's own package is called in a thread of its own, so that neither its speed nor its errors affect the search.
 """
 
+import contextlib
 import queue
 import tempfile
 import threading
@@ -98,8 +99,9 @@ class Tracker(Progress):
     def _forget(self) -> None:
         """Be as before the first search: a tracker may serve several, one after the other."""
         self._told: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread = threading.Thread(target=self._serve, args=(self._told,), daemon=True)
         self._results: Results | None = None
+        self._open = True
         self._due = 0.0
         self._trained = self._left = 0
 
@@ -161,17 +163,26 @@ class Tracker(Progress):
                 with tempfile.TemporaryDirectory() as place:
                     self.writer.end(whole(results, self.top, Path(place), report))
         finally:
+            self._close_writer()
+
+    def _close_writer(self) -> None:
+        """Close the writer, once."""
+        if self._open:
+            self._open = False
             self.writer.close()
 
-    def _serve(self) -> None:
+    def _serve(self, told: "queue.SimpleQueue[Callable[[], None] | None]") -> None:
+        """Make the calls in turn; after one that failed the writer is closed, and the others are left out."""
         broken = False
-        while (call := self._told.get()) is not None:
+        while (call := told.get()) is not None:
             try:
                 if not broken:
                     call()
             except BaseException as error:  # also SystemExit: the queue is to be emptied
                 broken = True
                 tell(f"popjax: {fault(f'the tracker {self.name}', error)}; the run goes on")
+                with contextlib.suppress(BaseException):
+                    self._close_writer()
 
 
 def check_writer(writer: Any) -> None:

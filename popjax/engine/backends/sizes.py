@@ -45,7 +45,7 @@ class Sizes:
         seconds, traits = self.seconds(cohort.bucket), self.traits()
         if seconds is None:
             return max(1, self.roster.config.epochs // (PARTS if traits.keeps else 1))
-        return max(1, int(traits.seconds / (seconds * len(cohort.members))))
+        return max(1, int(min(traits.seconds / (seconds * len(cohort.members)), self.roster.config.epochs)))
 
     def patience(self, cohort: Cohort) -> float:
         """The seconds that a unit may take before it is sent again."""
