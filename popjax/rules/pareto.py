@@ -100,7 +100,7 @@ class Pareto(Rule):
 
     def written(self) -> dict[str, Any]:
         modes = {str(one): one.given for one in self.others if one.given is not None and one not in COSTS}
-        return super().written() | {"others": [str(one) for one in self.others], "modes": modes}
+        return super().written() | {"others": [str(one) for one in self.others]} | ({"modes": modes} if modes else {})
 
 
 def spelled(objective: Metric) -> str:

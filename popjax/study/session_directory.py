@@ -73,5 +73,6 @@ def record_of(task: Task, space: Space, config: Config, numbers: np.ndarray | No
         "folds": config.folds,
         "repeats": config.repeats,
     }
-    asked |= {"numbers": None if numbers is None else numbers.tolist()}
+    own = None if numbers is None or np.array_equal(numbers, np.arange(len(numbers))) else numbers.tolist()
+    asked |= {"numbers": own}
     return asked | {"data": identity(task), "task": dict(task.settings), "space": space.to_dict()}

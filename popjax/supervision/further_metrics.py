@@ -24,7 +24,8 @@ def metric_name(name: Any, kind: str) -> str:
     if not isinstance(name, str) or not name.isidentifier():
         raise ValueError(f"metrics: {name!r} is not a name; give one such as 'f1'")
     if kind == Regression.name and name.endswith(OF_OUTPUTS):
-        raise ValueError(f"metrics: {name!r} ends as the metric of one of several outputs does; call it otherwise")
+        what = f"val_{name} is reported of an output, or ends as if it were"
+        raise ValueError(f"metrics: {what}; leave {name!r} out, or call it otherwise")
     others = kind != Own.name and any(name in each.reports for each in KINDS.values())
     if reported(name, kind) or others:
         raise ValueError(f"metrics: val_{name} is reported, or is of the other kind of problem; leave {name!r} out")
