@@ -79,7 +79,7 @@ def test_a_grid_has_no_point_twice():
 
 
 def test_texts_and_files_say_it_again(tmp_path):
-    odd = pj.Space(a=pj.choice("it's", 'say "x"', "a when b=1", "1"), b=pj.choice(3, 2.5, True, "True"))
+    odd = pj.Space(a=pj.choice("it's", 'say "x"', "a when b=1", "1"), b=pj.choice(3, 2.5, True, "true"))
     odd = odd.replace(c=pj.uniform(0, 1).when(a=("it's", 'say "x"', "a when b=1", "1"), b=(2.5, True)))
     odd = odd.replace(d=0.5).replace(d=pj.Constant(0.5).when(c=0.5), e=pj.choice("x when y", "b").when(b=3))
     for space in (NESTED, odd, PLAIN):

@@ -29,7 +29,6 @@ from popjax.commands.experiment import describe_device
 from popjax.commands.outcome import outcome
 from popjax.core.storage import InUse
 from popjax.core.text import printable
-from popjax.space.values import present
 
 if TYPE_CHECKING:
     from popjax.space.space import Space
@@ -248,6 +247,8 @@ def check_same_kind(arguments: Arguments, out: Path) -> None:
 
 def distinct(space: "Space", trials: int, seed: int) -> str:
     """Text: the number of distinct values that a grid gives each hyperparameter, beside random's."""
+    from popjax.space.values import present
+
     grid, random = space.sample(trials, seed, "grid"), space.sample(trials, seed)
     count = lambda column: len(set(column[present(column)].tolist()))
     counts = [f"{name} {count(grid[name])} (random {count(random[name])})" for name in space.searched]
