@@ -228,7 +228,11 @@ def test_from_unit_inverts_to_unit_on_integers(kind, low, more, data):
     assert (back, type(back)) == (value, int)
 
 
-@given(st.lists(NUMBERS | TEXTS | st.booleans(), min_size=1, max_size=9, unique_by=lambda v: (isinstance(v, str), v)))
+@given(
+    st.lists(
+        NUMBERS | TEXTS | st.booleans(), min_size=1, max_size=9, unique_by=(str, lambda v: (isinstance(v, str), v))
+    )
+)
 def test_from_unit_inverts_to_unit_on_choices(values):
     scale = pj.choice(*values)
     back = [scale.from_unit(scale.to_unit(value)) for value in values]
