@@ -417,13 +417,25 @@ def test_a_closed_standard_output_is_told(tmp_path):
 
 
 def test_a_command_that_is_recorded_repeats_what_stood_in_a_file(tmp_path):
-    """Also an option by which the command line returned to popjax's own default."""
-    (tmp_path / "a.toml").write_text("epochs = 50\nordered = true\n\n[space]\nlearning_rate = 0.1\n")
-    words = ["--config", str(tmp_path / "a.toml"), "--epochs", "20", "--no-ordered", "--trials", "9"]
+    """Also an option by which the command line returned to popjax's own default, and scales of both."""
+    lines = ("epochs = 50", "ordered = true", 'set = ["momentum=0.5"]', "[space]", "learning_rate = 0.1")
+    (tmp_path / "a.toml").write_text("\n".join(lines))
+    words = [
+        "--config",
+        str(tmp_path / "a.toml"),
+        "--epochs",
+        "20",
+        "--no-ordered",
+        "--trials",
+        "9",
+        "--set",
+        "decay=0",
+    ]
     asked = parsed(words)
-    again = shlex.split(command_line(dataclasses.asdict(asked)))[3:]
+    again = shlex.split(command_line(json.loads(json.dumps(dataclasses.asdict(asked)))))[3:]
     assert parsed(again) == asked
     assert "--epochs" in again
+    assert "momentum=0.5" not in again
 
 
 def test_runs_that_lead_nowhere_are_one_line(refused_in_one_line, tmp_path):

@@ -137,9 +137,12 @@ def command_line(arguments: Any) -> str:
         with contextlib.suppress(ValueError):  # the file is elsewhere, or was changed
             below = arguments_in(arguments["config"], Arguments)
     for field in dataclasses.fields(Arguments):
-        usual = field.default if field.name == "config" else getattr(below, field.name)
+        usual: Any = field.default if field.name == "config" else getattr(below, field.name)
         given = arguments.get(field.name, usual)
-        if field.name in NO_RESULT or given is None or given == usual or (given, usual) == ([], ()):
+        given = tuple(given) if isinstance(given, list) else given
+        if field.name in ("set", "where") and given[: len(usual)] == usual:  # further ones come after those of a file
+            given = given[len(usual) :]
+        if field.name in NO_RESULT or given is None or given in (usual, ()):
             continue
         flag = f"--{field.name.replace('_', '-')}"
         if given is False:
