@@ -51,7 +51,7 @@ class Progress(Callback):
             self.say(f"{what}; to steer one by hand: python -m popjax.babysit")
 
     def decision(self, decision: Decision, trials: Trials) -> None:
-        notes = decision.notes if isinstance(decision.notes, Mapping) else {}
+        notes = notes_of(decision)
         anew = bool(decision.add) or "rungs" in notes or not self.begun
         if not self.begun:
             self.take_up(trials)
@@ -218,11 +218,19 @@ class Silent(Callback):
     asked = False
 
     def decision(self, decision: Decision, trials: Trials) -> None:
-        notes = decision.notes if isinstance(decision.notes, Mapping) else {}
+        notes = notes_of(decision)
         if "rungs" in notes and (not self.asked or "tied" in notes):
             for note in notes.get("notes", ()):
                 tell(f"popjax: {note}")
         self.asked = True
+
+
+def notes_of(decision: Decision) -> Mapping[str, Any]:
+    """The notes of a decision; without "rungs" or "rounds" of a scheduler that means something else by them."""
+    notes = decision.notes if isinstance(decision.notes, Mapping) else {}
+    rungs = "on" in notes or {"rung", "trials", "of"} <= notes.keys()
+    other = [*([] if rungs else ["rungs"]), *([] if {"round", "space", "notes"} <= notes.keys() else ["rounds"])]
+    return {name: value for name, value in notes.items() if name not in other}
 
 
 def round_text(notes: Mapping[str, Any]) -> str:

@@ -22,8 +22,6 @@ PROVEN = tuple(
     f"{__package__}.{name}" for name in ("plain", "halving", "hyperband", "pbt", "rounds", "asynchronous")
 )  # by tests
 NOTES = {"round": int, "rounds": int, "space": dict, "notes": list}  # of a decision, which popjax reads
-NOTES |= dict.fromkeys(("rung", "rungs", "trials", "of", "on"), int)
-WITH = {"rounds": {"round", "space", "notes"}, "rungs": {"rung", "trials", "of"}}  # beside which others must stand
 
 
 class CheckedScheduler(Scheduler):
@@ -111,10 +109,6 @@ def check_notes(what: str, notes: Any) -> None:
         if name in notes and (not isinstance(notes[name], kind) or isinstance(notes[name], bool)):
             said = f"{name!r}: {short(notes[name])}"
             raise ValueError(f"{what}: step: the notes have {said}, which popjax reads as a {kind.__name__}; rename it")
-    for name, others in WITH.items() if isinstance(notes, dict) and "on" not in notes else ():
-        if name in notes and not others <= notes.keys():
-            said = f"{name!r} without {' and '.join(map(repr, sorted(others - notes.keys())))}"
-            raise ValueError(f"{what}: step: the notes have {said}, which popjax reads together; rename it")
     if isinstance(notes, dict) and notes.get("by") == "user":
         raise ValueError(f"{what}: step: the notes have 'by': 'user', as a person's change; rename it")
 
