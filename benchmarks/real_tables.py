@@ -103,8 +103,9 @@ def measure(tables: Iterable[str], methods: Iterable[str], given: argparse.Names
 
 def suits(method: str, table: str) -> bool:
     """True if a method is fitted to a table."""
-    rows = len(parted(table, 0)[0].y) if method in ROWS else 0
-    return rows <= ROWS.get(method, 0) and (method not in OF_CLASSES or TABLES[table].classes)
+    if method in OF_CLASSES and not TABLES[table].classes:
+        return False
+    return method not in ROWS or len(parted(table, 0)[0].y) <= ROWS[method]
 
 
 def chosen(lines: list[dict[str, Any]], tables: Iterable[str], now: str, options: str) -> list[dict[str, Any]]:

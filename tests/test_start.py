@@ -220,7 +220,7 @@ def test_a_command_refuses_what_is_no_directory_of_results(refused_in_one_line):
     refused_in_one_line("sweep", "--dataset", "wine", "--start", "nowhere", says=["nowhere"])
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(12))
 def test_a_parent_has_a_value_for_all_that_is_named(seed):
     space = pj.Space(
         p=pj.choice(1, 2, 3), a=pj.uniform(0, 1).when(p=(1, 2)), b=pj.uniform(0, 1).when(p=(2, 3)), c=pj.uniform(0, 1)

@@ -84,13 +84,13 @@ def chance(ratios: np.ndarray, bound: float) -> float:
     return float(student.cdf((ratios.mean() - bound) / (ratios.std(ddof=1) / len(ratios) ** 0.5), len(ratios) - 1))
 
 
-def told(name: str, found: list[Pair]) -> str:
+def summary(name: str, compared: list[Pair]) -> str:
     """A line on some tables: the mean log ratio, its interval, and how many are won, tied and lost."""
-    ratios, outcomes = np.array([pair.ratio for pair in found]), [pair.outcome for pair in found]
+    ratios, outcomes = np.array([pair.ratio for pair in compared]), [pair.outcome for pair in compared]
     spread = ratios.std(ddof=1) / len(ratios) ** 0.5 if len(ratios) > 1 else np.nan
     half = student.ppf(0.975, len(ratios) - 1) * spread
     counts = ", ".join(f"{outcomes.count(one)} {many}" for one, many in ENDS.items())
-    return f"{name}: log ratio of losses {ratios.mean():+.3f} ± {half:.3f} over {len(found)} tables; {counts}"
+    return f"{name}: log ratio of losses {ratios.mean():+.3f} ± {half:.3f} over {len(compared)} tables; {counts}"
 
 
 ENDS = {"win": "won", "tie": "tied", "loss": "lost"}
@@ -98,11 +98,11 @@ ENDS = {"win": "won", "tie": "tied", "loss": "lost"}
 
 def show_compared(lines: list[Line]) -> None:
     """Print the comparisons, each also on the tables in time or in groups alone."""
-    found = {peer: known for peer in BOUNDS if len(known := pairs(lines, peer)) > 1}
-    known = {peer: chance(np.array([pair.ratio for pair in own]), BOUNDS[peer]) for peer, own in found.items()}
-    chances = holm(dict.fromkeys(BOUNDS, 1.0) | known)  # of all that were named, also before each is measured
-    for peer, own in found.items():
-        print(f"{told(peer, own)}; below {BOUNDS[peer]:+.2f} with p = {chances[peer]:.3f} (Holm)")
+    measured = {peer: compared for peer in BOUNDS if len(compared := pairs(lines, peer)) > 1}
+    tests = {peer: chance(np.array([pair.ratio for pair in own]), BOUNDS[peer]) for peer, own in measured.items()}
+    chances = holm(dict.fromkeys(BOUNDS, 1.0) | tests)  # of all that were named, also before each is measured
+    for peer, own in measured.items():
+        print(f"{summary(peer, own)}; below {BOUNDS[peer]:+.2f} with p = {chances[peer]:.3f} (Holm)")
         apart = [pair for pair in own if TABLES[pair.table].time or TABLES[pair.table].group]
         if apart:
-            print(f"  {told('in time or in groups', apart)}")
+            print(f"  {summary('in time or in groups', apart)}")

@@ -132,28 +132,31 @@ def command_line(arguments: Any) -> str:
     """
     if not isinstance(arguments, Mapping):
         return ""
-    words, below = ["python", "-m", "popjax.sweep"], Arguments()
+    words, usual = ["python", "-m", "popjax.sweep"], Arguments()
     if arguments.get("config"):
         with contextlib.suppress(ValueError):  # the file is elsewhere, or was changed
-            below = arguments_in(arguments["config"], Arguments)
+            usual = arguments_in(arguments["config"], Arguments)
+        words += ["--config", str(arguments["config"])]
     for field in dataclasses.fields(Arguments):
-        usual: Any = field.default if field.name == "config" else getattr(below, field.name)
-        given = arguments.get(field.name, usual)
-        given = tuple(given) if isinstance(given, list) else given
-        if field.name in ("set", "where") and given[: len(usual)] == usual:  # further ones come after those of a file
-            given = given[len(usual) :]
-        if field.name in NO_RESULT or given is None or given in (usual, ()):
-            continue
-        flag = f"--{field.name.replace('_', '-')}"
-        if given is False:
-            words.append(f"--no-{flag.removeprefix('--')}")
-            continue
-        if field.name == "near":
-            words += [flag, *map(str, given)]
-            continue
-        for one in given if isinstance(given, list | tuple) else [given]:
-            words += [flag, *([] if one is True else [str(one)])]
+        default = getattr(usual, field.name)
+        if field.name not in NO_RESULT and field.name != "config":
+            words += option_words(field.name, arguments.get(field.name, default), default)
     return shlex.join(words)
+
+
+def option_words(name: str, value: Any, default: Any) -> list[str]:
+    """The words that give an option its value, of a list what it has beyond the default; none for the default."""
+    value = tuple(value) if isinstance(value, list) else value
+    if name in ("set", "where") and value[: len(default)] == default:  # those of the command come after a file's
+        value = value[len(default) :]
+    if value is None or value in (default, ()):
+        return []
+    flag = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return [flag if value else f"--no-{flag.removeprefix('--')}"]
+    if not isinstance(value, tuple):
+        return [flag, str(value)]
+    return [flag, *map(str, value)] if name == "near" else [word for one in value for word in (flag, str(one))]
 
 
 class Named(NamedTuple):

@@ -189,10 +189,12 @@ def reading_of(arguments: Arguments) -> "Reading":
 def names(predictor: "Predictor", arguments: Arguments, columns: int) -> list[str]:
     """The names of so many columns of predictions and of their spread; outputs of a custom loss are numbered."""
     width = columns // 2 if arguments.spread else columns
-    found = list(predictor.outputs) or ["prediction" if width == 1 else f"prediction_{at}" for at in range(width)]
     if arguments.proba and predictor.classes is not None:
-        found = list(map(str, predictor.classes))
-    return [*found, *(f"{name}_spread" for name in found)] if arguments.spread else found
+        outputs = list(map(str, predictor.classes))
+    else:
+        numbered = ["prediction"] if width == 1 else [f"prediction_{output}" for output in range(width)]
+        outputs = list(predictor.outputs) or numbered
+    return [*outputs, *(f"{name}_spread" for name in outputs)] if arguments.spread else outputs
 
 
 @contextlib.contextmanager
