@@ -34,7 +34,7 @@ class Arguments(RowsOptions):
     """
 
     dataset: Text = None
-    """digits (the default), wine, breast_cancer, diabetes, or a CSV, Parquet or NPZ file"""
+    """digits (the default), wine, breast_cancer, diabetes, or a CSV, TSV, Parquet or NPZ file"""
     target: Text = None
     """the column to predict, or several: a,b (an array's name for NPZ)"""
     missing: Text = None

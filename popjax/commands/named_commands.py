@@ -15,7 +15,7 @@ COMMANDS = {
     "clean": "drop from finished runs what only resuming needs: most of their bytes",
     "report": "draw the page of a run again from its files, or one that compares several runs",
     "predict": "what the winner of a run, or its ensemble, says of the rows of a file",
-    "export": "write a finished run into Optuna, TensorBoard, MLflow, W&B or Trackio",
+    "export": "write a winner as an ONNX model, or a run's trials into Optuna, TensorBoard, MLflow, W&B or Trackio",
     "doctor": "devices, memory, versions, what can be written, and what may be installed",
 }
 

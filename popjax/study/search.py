@@ -77,9 +77,10 @@ def search(
         out: directory for the results, which must not hold a run except on resume. States are committed to it every 2
             seconds, or every epoch if that is longer, within a twentieth of the time.
         resume: resume the run in `out`, or begin one in an empty directory; running a cell again in IPython does so by
-            itself. `trials` may be raised with a random or sobol sampler, one round and no scheduler, or with a sampler
-            that learns, which appends rounds. `epochs` may be raised with one round, no scheduler and a task that does
-            not read hparams["epochs"]: complete trials are then trained again, to the same curves, and further.
+            itself. `trials` may be raised: by any number with a random or sobol sampler, one round and no scheduler; of
+            several rounds, and of a sampler that learns, by further rounds of the recorded size. `epochs` may be raised
+            with one round, no scheduler and a task that does not read hparams["epochs"]: complete trials are then
+            trained again, to the same curves, and further.
         minutes: time after which training stops at the end of an epoch, as at an interrupt; of the results so far the
             best win (see `Results.cut_short`).
         every: largest number of epochs between two decisions of the scheduler.
@@ -87,7 +88,7 @@ def search(
             Results or a run's directory, of which the ten best trials that lie in the space are taken. The sampler's
             first point comes after them.
         callbacks: `popjax.Callback` objects that follow the search.
-        progress: True for a bar, or a callback such as `popjax.tuning.callbacks.progress.Lines()`.
+        progress: True for a bar, or a `popjax.Callback` that shows it.
         live: True for a page in the browser that shows and steers the population, at the address that is printed; or a
             `popjax.live.Live` with a port. Decisions are then an epoch apart if `every` is None.
 

@@ -52,7 +52,7 @@ def supervised(
 
     Args:
         data: `(x, y)`, arrays or a DataFrame and a Series; a DataFrame with the column `target`, of pandas, polars,
-            Arrow or what else narwhals reads; the name of a CSV, Parquet or NPZ file, or of one of scikit-learn's
+            Arrow or what else narwhals reads; the name of a CSV, TSV, Parquet or NPZ file, or of one of scikit-learn's
             datasets, such as "digits"; or a Dataset. Rows without a target and columns without a value are left out.
             `x` may be a dict
             of arrays (rows, ...) for a custom model, which receives a dict of batches; integers in it stay integers, as
@@ -82,9 +82,10 @@ def supervised(
             `transform` takes missing cells.
         transform: of the features, fitted to the training rows of each fold: "standardize", each by its own mean and
             deviation; "global", by those of all features, for images of each channel; "robust", by median and
-            quartiles; "quantile", to a normal distribution; "none"; or a Transform. If None, "global" for images, else
-            "standardize". For a dict of arrays entry -> transform; a single one applies to all entries but integers.
-            Standardized features are clipped at 20 deviations, and at 1 if they are nearly constant on training rows.
+            quartiles; "quantile", to a normal distribution; "none"; or a Transform. If None, "robust" for
+            `model="tabular"`, "global" for images, else "standardize". For a dict of arrays entry -> transform; a
+            single one applies to all entries but integers. Standardized features are clipped at 20 deviations, and at 1
+            if they are nearly constant on training rows.
         kind: "classification", "multilabel" (truth values (rows, labels)), "regression" of one value (rows,) or of
             several (rows, outputs), each standardized by its training rows; or "own": targets (rows, ...) for a custom
             `loss`, unchanged. If None, texts, truth values, and integers with at most 20 distinct values are classes;
