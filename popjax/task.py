@@ -84,6 +84,18 @@ class Metric(str):
         return self if self.rows is None else Metric(SPLITS[rows] + self.name, self.given, self.unit)
 
 
+def mode_told(metric: Any) -> str | None:
+    """The mode of a metric, or of its name; None if neither tells it.
+
+    >>> mode_told("val_accuracy"), mode_told("speed"), mode_told(Metric("speed", "max"))
+    ('max', None, 'max')
+    """
+    try:
+        return Metric(metric).mode
+    except ValueError:
+        return None
+
+
 def check_mode(mode: Any) -> None:
     """Raise ValueError unless `mode` is "min", "max" or None."""
     if mode not in (None, "min", "max"):
@@ -170,7 +182,8 @@ class HParams(Mapping[str, Any]):
 
     def replace(self, **values: Any) -> "HParams":
         """A copy with some values replaced, which shares the records of look-ups."""
-        return HParams({**self._values, **values}, self._scales, self.reads, self.sizes, self.inactive)
+        inactive = {name: condition for name, condition in self.inactive.items() if name not in values}
+        return HParams({**self._values, **values}, self._scales, self.reads, self.sizes, inactive)
 
 
 class Deferred(NamedTuple):
@@ -407,8 +420,13 @@ class Task(_Fields):
         return str(pj.as_html(self))
 
     def _replace(self, **fields: Any) -> Self:
-        """A copy with some fields replaced; raises ValueError for a hint as a field."""
+        """A copy with some fields replaced; raises ValueError for a hint as a field.
+
+        The mode of a new metric is its own, if it has one or its name tells it.
+        """
         refuse_hints(fields)
+        if "metric" in fields and "mode" not in fields:
+            fields = fields | {"mode": mode_told(fields["metric"]) or self.mode}
         return type(self)(**self._asdict() | fields)
 
     __replace__ = _replace
@@ -459,7 +477,9 @@ def ranked_by(task: Task, metric: str | None, mode: str | None) -> Metric:
     'max'
     """
     own = metric in (None, task.metric)
-    found = Metric(task.metric if own else str(metric), mode or (task.mode if own else task.modes.get(str(metric))))
+    unit = getattr(metric, "unit", "") or (task.metric.unit if own else "")
+    known = mode or (task.mode if own else task.modes.get(str(metric)))
+    found = Metric(task.metric if own else str(metric), known, unit)
     return Metric(found, found.mode)
 
 

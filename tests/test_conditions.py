@@ -22,6 +22,8 @@ from popjax.space.spelling import parse_scale
 from popjax.space.values import absent
 from popjax.store.results import Results
 from popjax.study.replay import train_points
+from popjax.task import HParams
+from popjax.tuning.proposals import LEARNING
 from popjax.tuning.zoom import zoom_in
 
 NESTED = pj.Space(
@@ -453,3 +455,33 @@ def test_what_is_refined_can_be_searched():
     assert narrow.conditions == {"x": {"kind": ("a",)}}
     assert [str(one) for one in narrow.constraints] == ["x <= 0.9"]
     assert set(pj.search(task, narrow, trials=4).points) == {"kind", "x"}
+
+
+def test_a_replaced_value_exists(rows):
+    """A schedule multiplies the default rate of trials whose rate does not exist, and a model's own defaults count."""
+    hparams = HParams({"hidden": 3}, inactive={"learning_rate": "optimizer=sgd"})
+    assert hparams.replace(learning_rate=0.5)["learning_rate"] == 0.5
+    with pytest.raises(ValueError, match="learning_rate exists only when optimizer=sgd"):
+        hparams.replace(hidden=4)["learning_rate"]
+    space = pj.Space(optimizer=pj.choice("sgd", "adam"), learning_rate=pj.log_uniform(0.01, 0.1).when(optimizer="sgd"))
+    plain, cosine = (
+        pj.search(pj.supervised(rows, schedule=schedule), space, trials=6, epochs=3)
+        for schedule in ("inverse", "cosine")
+    )
+    adam = plain.points["optimizer"] == "adam"
+    assert adam.any()
+    assert (plain.curves["val_loss"][adam, -1] != cosine.curves["val_loss"][adam, -1]).all()
+    pixels = np.random.default_rng(0).normal(size=(40, 8, 8, 1)), np.arange(40) % 2
+    sizes = {"norm": pj.choice("batch", "group"), "depth": pj.integers(1, 2).when(norm="group"), "learning_rate": 0.01}
+    assert not pj.search(pj.supervised(pixels, "cnn"), sizes, trials=4, epochs=1).diverged.any()
+
+
+def test_cma_es_takes_the_numbers_of_the_complete_trials():
+    """Only trials that are pruned lack one of them."""
+    pytest.importorskip("cmaes")
+    space = pj.Space(x=pj.uniform(0, 1), kind=pj.choice("a", "b"), y=pj.uniform(0, 1).when(kind="a"))
+    kind = np.array(["a"] * 4 + ["b"] * 4, object)
+    points = {"x": np.linspace(0.1, 0.9, 8), "kind": kind, "y": np.where(kind == "a", 0.5, np.nan)}
+    trials = pj.Trials(points, np.where(kind == "a", 4, 2), np.arange(8.0), {"loss": np.ones((8, 4))})
+    found = LEARNING["cmaes"].ask(0, 3, trials, space, 4)
+    assert {name: column.shape for name, column in found.items()} == {"x": (3,), "kind": (3,), "y": (3,)}

@@ -155,10 +155,13 @@ def test_a_mixed_population_of_cnns_equals_a_loop(x64, lanes, norm):
 @pytest.mark.soak
 @pytest.mark.parametrize("norm", ["none", "batch", "group"])
 def test_a_padded_cnn_starts_as_the_exact_one(x64, norm):
-    """From one seed the exact shape has the curve of the masked one, on validation rows too, and as many parameters."""
+    """From one seed the exact shape has the curve of the masked one, on validation rows too, and as many parameters.
+
+    With dropout too: the same units are dropped.
+    """
     task = problem()
     depth = {} if norm == "batch" else {"depth": pj.integers(1, 3)}
-    space = pj.Space(learning_rate=0.1, hidden=pj.integers(2, 5), norm=norm, stages=2, **depth)
+    space = pj.Space(learning_rate=0.1, hidden=pj.integers(2, 5), norm=norm, stages=2, dropout=0.3, **depth)
     masked = pj.search(task, space, trials=3, epochs=3)
     for trial in range(3):
         exact = pj.Session(task, masked.hparams(trial), numbers=[trial])

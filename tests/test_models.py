@@ -3,13 +3,14 @@
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen, nnx
 
 import popjax as pj
 from popjax.models.built_in import MODELS, Model
-from popjax.models.networks import bind
+from popjax.models.networks import bind, check_model
 from popjax.task import HParams
 
 ROWS = np.random.default_rng(0).normal(size=(60, 4, 4)), np.arange(60) % 3
@@ -80,3 +81,37 @@ def test_what_makes_no_model_or_optimizer_is_refused_in_one_line(settings, says)
         pj.supervised(ROWS, **settings)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+class Twice(nnx.Module):
+    """One layer of dropout in two places, and rngs by keyword, as in flax."""
+
+    def __init__(self, hparams, *, rngs):
+        self.drop = pj.layers.Dropout(hparams["dropout"], rngs=rngs)
+        self.out = nnx.Linear(10, 3, rngs=rngs)
+
+    def __call__(self, x):
+        return self.drop(x), self.drop(x)
+
+
+def test_a_layer_of_dropout_in_two_places_drops_different_units():
+    x = jnp.ones((64, 10))
+    network = bind(Twice, pj.HParams({"dropout": 0.5}), jax.random.key(0), x)
+    keys = jax.random.split(jax.random.key(1), 64)
+    first, second = network.apply(network.params, network.variables, x, keys)[0]
+    assert (first != second).mean() == pytest.approx(0.5, abs=0.1)
+    again = network.apply(network.params, network.variables, x, keys)[0]
+    assert (again[0] == first).all()
+    assert (again[1] == second).all()
+    check_model(Twice)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+def test_dropout_keeps_the_dtype_and_drops_all_at_a_rate_of_one(dtype):
+    def kept(x, rate):
+        return pj.layers.Dropout(rate, rngs=nnx.Rngs(0))(x)
+
+    x = jnp.ones((4, 6), dtype)
+    assert kept(x, jnp.float32(0.25)).dtype == dtype
+    assert not kept(x, jnp.float32(1.0)).any()
+    assert not jax.grad(lambda x: kept(x, jnp.float32(1.0)).sum())(x).any()

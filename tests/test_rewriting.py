@@ -196,3 +196,14 @@ def test_a_run_is_of_one_kind(tmp_path, command):
     assert "rewrite was none, now fast" in again.stderr
     assert len(again.stderr.splitlines()) == 1
     assert pj.load_best(tmp_path / "run").recipe.rewrite == "none"
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 8, 3), (2, 2, 8, 3), (2, 2, 2, 3)])
+def test_a_result_without_numbers_has_the_shape_of_xlas(shape):
+    def layer(x, kernel, bias):
+        x = lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")) + bias
+        return nnx.relu(x) + x, nnx.max_pool(x, (2, 2), (1, 1))
+
+    given = (jnp.ones(shape), jnp.ones((3, 3, 3, 4)), jnp.ones((1, 1, 1, 4)))
+    shapes = [[one.shape for one in function(*given)] for function in (layer, pj.rewrite(layer))]
+    assert shapes[0] == shapes[1]

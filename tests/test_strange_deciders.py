@@ -136,6 +136,8 @@ RULES = {
         rule(improvement=pj.best("loss", "min", at="best").improvement),
         r"the rule Wrong: improvement is Improvement\(.* with at='last'; return None with at='last', and else",
     ),
+    "winner None": (rule(winner=lambda self, finished: None), "the rule Wrong: winner returned None; return a place"),
+    "winner text": (rule(winner=lambda self, finished: "0"), "the rule Wrong: winner returned '0'; return a place"),
     "winner True": (rule(winner=lambda self, finished: True), "the rule Wrong: winner returned True; return a place"),
 }
 

@@ -960,3 +960,41 @@ def test_a_class_of_ones_own_says_what_else_a_task_knows(tmp_path):
 
     with pytest.raises(ValueError, match="task: rows was 12, now 13"):
         pj.search(Other(*task), trials=4, epochs=3, folds=3, out=tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("metric", "mode"),
+    [("accuracy", "max"), (pj.Metric("speed", "max"), "max"), ("speed", "min"), (pj.Metric("loss", "max"), "max")],
+)
+def test_a_task_with_another_metric_has_its_mode(metric, mode):
+    """Of a name that tells none, the mode stays."""
+    task = pj.objective(lambda key, hparams: {"loss": hparams["x"], "accuracy": hparams["x"], "speed": hparams["x"]})
+    assert task._replace(metric=metric).mode == mode
+    assert task._replace(metric=metric, mode="min").mode == "min"
+
+
+def test_the_unit_of_a_metric_that_ranks_is_recorded():
+    task = pj.objective(lambda key, hparams: {"loss": hparams["x"], "latency": hparams["x"]})
+    rank = pj.pareto("loss", pj.Metric("latency", "min", "ms"))
+    results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=4, rank=rank)
+    assert results.run["rank"]["units"] == {"latency": "ms"}
+
+
+def test_a_rule_of_ones_own_may_leave_the_mode_to_the_task():
+    class Mine(pj.Rule):
+        name = "mine"
+
+    task = pj.objective(lambda key, hparams: {"speed": hparams["x"]}, metric="speed", mode="max")
+    results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=4, rank=Mine("speed", at="best"))
+    assert results.best.trial == int(results.points["x"].argmax())
+
+
+def test_what_was_replaced_in_a_task_stays_replaced_in_folds_and_on_all_rows(rows):
+    task = pj.supervised(rows)
+    count = lambda hparams: 7 * np.ones_like(hparams["learning_rate"])
+    mine = task._replace(hints=task.hints._replace(parameters=count))
+    for other in (mine, mine.in_folds(3), mine.in_folds(3).in_folds(2), mine.on_all_rows()):
+        assert other.hints.parameters is count
+    assert task.in_folds(3).hints.parameters is not count
+    with pytest.raises(ValueError, match="the task's data were replaced in 1 fold; search with folds=1"):
+        task._replace(data=task.data).in_folds(3)

@@ -75,7 +75,10 @@ class CNN(nnx.Module):
             x = stage[0](x, pool=True)
             added = lambda i, x, stage=stage: x + stage[i](x)
             x = in_layers(added, self.further, self.certain, self.depth, x)
-        return self.out(self.dropout(x.reshape(x.shape[0], -1)))
+        x = x.reshape(x.shape[0], -1, x.shape[-1]).swapaxes(
+            1, 2
+        )  # channels first: those without use are the last units
+        return self.out(self.dropout(x).swapaxes(1, 2).reshape(x.shape[0], -1))
 
 
 class Convolution(nnx.Module):

@@ -1,10 +1,16 @@
 """Layers with dynamic hyperparameters, for a member of a population."""
 
+import collections
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+
+CALLS: ContextVar["collections.Counter[nnx.Module] | None"] = ContextVar("calls", default=None)  # in the pass traced
 
 
 class RowKeys(nnx.Variable):
@@ -17,8 +23,9 @@ class Dropout(nnx.Module):
     In a linen module, while it trains: `Dropout(rate, rngs=nnx.Rngs(self.make_rng("dropout")))(x)`.
 
     A unit's mask depends only on its row's key and the units before it, so it is the same in any
-    batch and with any number of padded units. The trainer sets the keys; without it, the layer
-    derives its masks from its first key, the same on every call.
+    batch and with any number of padded units behind them. The trainer sets the keys, and a layer that
+    is called again in the same pass draws other masks; without it, the layer derives its masks from
+    its first key, the same on every call.
 
     >>> import jax.numpy as jnp
     >>> import popjax as pj
@@ -41,9 +48,31 @@ class Dropout(nnx.Module):
         keys = self.keys[...]
         if len(keys) != len(x):
             keys = jax.vmap(jax.random.fold_in, (None, 0))(keys[0], jnp.arange(len(x)))
+        if earlier := called_before(self):
+            keys = jax.vmap(jax.random.fold_in, (0, None))(keys, earlier)
         share = 1.0 - self.rate  # a float, also of an integer rate
         keep = jax.vmap(lambda key: jax.random.bernoulli(key, share, x.shape[1:]))(keys)
-        return jnp.where(keep, x / share, 0)
+        scaled = x / jnp.where(share > 0, share, 1).astype(x.dtype)  # of a rate of 1 the derivative is 0 too
+        return jnp.where(keep, scaled, 0)
+
+
+@contextlib.contextmanager
+def one_pass() -> Iterator[None]:
+    """Context: a pass of a model, in which the calls of each layer are counted."""
+    token = CALLS.set(collections.Counter())
+    try:
+        yield
+    finally:
+        CALLS.reset(token)
+
+
+def called_before(layer: nnx.Module) -> int:
+    """How often a layer was called before in this pass, which counts this call; 0 outside of one."""
+    calls = CALLS.get()
+    if calls is None:
+        return 0
+    calls[layer] += 1
+    return calls[layer] - 1
 
 
 def max_pool(x: jax.Array) -> jax.Array:

@@ -16,7 +16,7 @@ from flax import nnx
 from popjax.core.calls import check_called
 from popjax.core.text import check_installed
 from popjax.models.flags import flags
-from popjax.models.layers import RowKeys
+from popjax.models.layers import RowKeys, one_pass
 from popjax.models.network import Network
 from popjax.task import HParams
 
@@ -29,7 +29,7 @@ def check_model(model: Any) -> None:
     if (module or is_equinox(model)) and not isinstance(model, type):
         name, second = type(model).__name__, "key" if is_equinox(model) else "rngs"
         raise ValueError(f"the model is a {name} itself; give what makes one: lambda hparams, {second}: {name}(...)")
-    if not takes_key(model):
+    if not (takes_key(model) or named_rngs(model)):
         check_called("the model", model, "hparams", "rngs")
 
 
@@ -49,6 +49,17 @@ def takes_key(model: Any) -> bool:
     return "key" in signature.parameters and "rngs" not in signature.parameters
 
 
+def named_rngs(model: Any) -> bool:
+    """True for a callable of (hparams, *, rngs), as flax's own modules are."""
+    made = isinstance(model, type)  # a metaclass, such as nnx's, hides the signature of __init__
+    try:
+        signature = inspect.signature(model.__init__ if made else model)
+        signature.bind(*(["self"] if made else []), "hparams", rngs="rngs")
+    except (ValueError, TypeError):
+        return False
+    return "rngs" in signature.parameters and signature.parameters["rngs"].kind == inspect.Parameter.KEYWORD_ONLY
+
+
 def bind(model: Callable[..., Any], hparams: HParams, key: jax.Array, x: jax.Array) -> Network:
     """Build the module as a Network; `x` (rows, ...) is an example input. Raises ValueError if it is no module."""
     params_key, dropout_key = jax.random.split(key)
@@ -58,7 +69,7 @@ def bind(model: Callable[..., Any], hparams: HParams, key: jax.Array, x: jax.Arr
 
         return bind_equinox(model, hparams, params_key)
     rngs = nnx.Rngs(dropout_key, params=params_key, dropout=dropout_key)  # the first is of all other names
-    module = model(hparams, rngs)
+    module = model(hparams, rngs=rngs) if named_rngs(model) else model(hparams, rngs)
     if isinstance(module, nnx.Module):
         return _bind_nnx(module)
     if callable(getattr(module, "init", None)) and callable(getattr(module, "apply", None)):
@@ -83,7 +94,8 @@ def _bind_nnx(module: nnx.Module) -> Network:
         merged = whole(params, variables, row_keys if keys is None else _keys_by_layer(row_keys, keys))
         if keys is not None:
             merged.train()
-        outputs = merged(x, **flags(module, training=keys is not None))
+        with one_pass():
+            outputs = merged(x, **flags(module, training=keys is not None))
         return outputs, nnx.to_pure_dict(nnx.state(merged, OTHERS))
 
     statistics = jax.tree.leaves(nnx.state(module, nnx.BatchStat))

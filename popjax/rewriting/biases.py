@@ -21,11 +21,17 @@ def with_biases(jaxpr: Jaxpr) -> Mapping[Any, tuple[Any, Any]]:
         for equation in jaxpr.eqns
         if equation.primitive is conv_general_dilated_p
         and equation.params["padding"]
+        and not empty(equation)
         and equation.params["feature_group_count"] == times[equation.outvars[0]] == 1
     }
     several = lambda equation: equation.primitive is add_p and times[equation.outvars[0]] > 1
     merged = {addition.outvars[0]: layer_and_bias(addition, layers) for addition in filter(several, jaxpr.eqns)}
     return {outcome: pair for outcome, pair in merged.items() if pair is not None}
+
+
+def empty(equation: Any) -> bool:
+    """True if the result has no numbers."""
+    return 0 in equation.outvars[0].aval.shape
 
 
 def layer_and_bias(addition: Any, layers: Mapping[Any, Any]) -> tuple[Any, Any] | None:

@@ -54,7 +54,7 @@ def _times_tangents(how: Mapping[str, Any], longest: float, primals: Any, tangen
 
 def by_rows(x: jax.Array, weights: jax.Array, how: Mapping[str, Any]) -> jax.Array:
     """`times` of weights (inputs, units) and all rows of (..., inputs) at once: (..., units)."""
-    return times(x.reshape(-1, x.shape[-1]), weights, how).reshape(*x.shape[:-1], -1)
+    return times(x.reshape(-1, x.shape[-1]), weights, how).reshape(*x.shape[:-1], weights.shape[-1])
 
 
 def affine(x: jax.Array, weights: jax.Array, *, dimension_numbers: lax.DotDimensionNumbers, **how: Any) -> jax.Array:

@@ -25,7 +25,7 @@ from jax.extend.core.primitives import (
     while_p,
 )
 
-from popjax.rewriting.biases import with_biases
+from popjax.rewriting.biases import empty, with_biases
 from popjax.rewriting.convolution import convolve
 from popjax.rewriting.pointwise import array_of, pointwise
 from popjax.rewriting.pools import max_pooled, pooled
@@ -95,9 +95,9 @@ def evaluate(jaxpr: Jaxpr, consts: Sequence[Any], arguments: Sequence[Any]) -> l
         inputs, params = [*map(read, layer.invars)], layer.params
         if layer.primitive is jit_p:
             outputs = evaluate(params["jaxpr"].jaxpr, params["jaxpr"].consts, inputs)
-        elif layer.primitive is reduce_window_max_p and fits(params):
+        elif layer.primitive is reduce_window_max_p and fits(layer):
             outputs = [max_pooled(*inputs, **params)]
-        elif layer.primitive in FAST and fits(params):
+        elif layer.primitive in FAST and fits(layer):
             more = {} if bias is None else {"bias": array_of(read(bias))}
             outputs = [FAST[layer.primitive](*map(array_of, inputs), **params, **more)]
         else:
@@ -125,9 +125,13 @@ def fast(equation: Any) -> Any:
     return equation.replace(params={name: body(value) for name, value in equation.params.items()})
 
 
-def fits(params: Mapping[str, Any]) -> bool:
-    """True but for images without pixels, and for so large a window of a pool that slices are more than XLA's loop."""
-    return params.get("padding") != () and math.prod(params.get("window_dimensions", ())) <= MOST
+def fits(equation: Any) -> bool:
+    """True but for images without pixels, results without numbers, and for so large a window of a pool that slices are
+    more than XLA's loop.
+    """
+    params = equation.params
+    small = math.prod(params.get("window_dimensions", ())) <= MOST
+    return params.get("padding") != () and small and not empty(equation)
 
 
 def left_to_xla(jaxpr: Jaxpr) -> set[str]:

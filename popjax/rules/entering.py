@@ -14,7 +14,7 @@ from popjax.core.faults import calling
 from popjax.core.text import short
 from popjax.rule import COSTS, Finished, Improvement, Rule
 from popjax.rules.checking import front_of, loss_of, order_of, proven_rule, the_rule, winner_of
-from popjax.task import Metric, Task
+from popjax.task import Metric, Task, mode_told
 
 ROWS = 8  # made-up trials on which a user's rule is tried
 TYPOS = (NameError, KeyError, AttributeError, TypeError)  # errors that no other values would mend
@@ -54,10 +54,13 @@ def check_settings(rule: Rule) -> None:
     check_needs(rule)
     check_objectives(rule)
     with calling(f"{what}: improvement"):
-        improvement: Any = None if rule.metric is None else rule.improvement
+        unknown = rule.metric is None or (
+            rule.mode is None and mode_told(rule.metric) is None
+        )  # the task tells it later
+        improvement: Any = None if unknown else rule.improvement
     if not isinstance(improvement, Improvement | None):
         raise ValueError(f"{what}: improvement is {short(improvement)}; give a popjax.rule.Improvement, or None")
-    if rule.metric is not None and (improvement is None) != (rule.at == "last"):
+    if not unknown and (improvement is None) != (rule.at == "last"):
         contradiction = f"improvement is {short(improvement)} with at={rule.at!r}"
         remedy = "return None with at='last', and else what says which epoch is better"
         raise ValueError(f"{what}: {contradiction}; {remedy}")

@@ -31,17 +31,28 @@ def read_rule(written: Mapping[str, Any], given: Rule | None = None) -> Rule:
     """The rule recorded by `Rule.written`; or `given`, with the recorded metric and mode if it has no metric.
 
     Raises ValueError for a recorded custom rule, which a file only names, if `given` is None, and for a `given` with
-    another `at` or `patience`, or of the same rule with other settings.
+    another metric, `at` or `patience`, or of the same rule with other settings.
     """
     if given is not None:
         check_rule(given, RULES)
         now = json.loads(json.dumps(given.written()))
         settings = written.keys() & now.keys() - {"rule", "metric", "mode", "modes", "keep", "units"}
-        for name in ("at", "patience", "subject_to", *(sorted(settings) if now["rule"] == written["rule"] else ())):
+        metric = ("metric",) if given.metric else ()
+        for name in (
+            *metric,
+            "at",
+            "patience",
+            "subject_to",
+            *(sorted(settings) if now["rule"] == written["rule"] else ()),
+        ):
             if now.get(name) != written.get(name):
                 what = f"rank has {name}={now.get(name)!r}, the run {name}={written.get(name)!r}"
                 raise ValueError(f"{what}; give the run's, and then use Results.ranked")
-        return given if given.metric else dataclasses.replace(given, metric=written["metric"], mode=written["mode"])
+        metric = given.metric or written["metric"]
+        mode = given.mode or written["mode"]
+        return dataclasses.replace(
+            given, metric=Metric(metric, mode, written.get("units", {}).get(metric, "")), mode=mode
+        )
     if written["rule"] not in RULES:
         what = f"the run was ranked by a rule of your own, {written['rule']!r}"
         raise ValueError(f"{what}; give it: popjax.Results.load(directory, rank=...)")

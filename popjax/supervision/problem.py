@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from popjax.core.text import plural
 from popjax.data.dataset import Dataset
 from popjax.data.parts import SHARE
 from popjax.data.splits import Split, Splitting
@@ -64,6 +65,7 @@ class Supervised(Task):
         problem: the options and the rows, shared with its tasks in other folds.
         split: which rows train and validate in each fold, and which test.
         fit: the pure functions that train one model.
+        replaced: the fields that `_replace` changed, in tasks of other folds too.
 
     >>> import popjax as pj
     >>> task = pj.supervised("wine", transform="robust")
@@ -77,6 +79,7 @@ class Supervised(Task):
     split: Split
     fit: Fit
     _recipe: Recipe
+    replaced: Mapping[str, Any] = {}
 
     @classmethod
     def of(cls, problem: SupervisedProblem, split: Split) -> Self:
@@ -160,12 +163,20 @@ class Supervised(Task):
     def in_folds(self, folds: int, share: float | None = None) -> "Supervised":
         """The task in `folds` folds, each validating on at most `share` of the rows if not None."""
         same = share is None and folds == len(self.split.train)
-        return self if same else self.problem.in_folds(folds, share)
+        return self if same else self._as_replaced(self.problem.in_folds(folds, share))
 
     def on_all_rows(self) -> "Supervised":
         """The task that trains on all rows that do not test; those of the last fold validate, and train too."""
         rows = np.setdiff1d(np.arange(len(self.dataset)), self.split.test)
-        return Supervised.of(self.problem, Split(rows[None], self.split.validation[-1:], self.split.test))
+        split = Split(rows[None], self.split.validation[-1:], self.split.test)
+        return self._as_replaced(Supervised.of(self.problem, split))
+
+    def _as_replaced(self, other: "Supervised") -> "Supervised":
+        """Another task of the same problem, with what was replaced in this one. Raises ValueError for its data."""
+        if "data" in self.replaced:
+            folds = len(self.split.train)
+            raise ValueError(f"the task's data were replaced in {plural(folds, 'fold')}; search with folds={folds}")
+        return other._replace(**self.replaced) if self.replaced else other
 
     def beside(self) -> Mapping[str, Any]:
         """A linear model, if it can be fitted in little time."""
@@ -209,6 +220,7 @@ class Supervised(Task):
         """A copy with some fields replaced."""
         copy = super()._replace(**fields)
         vars(copy).update(vars(self))
+        copy.replaced = {**self.replaced, **fields}
         return copy
 
     __replace__ = _replace

@@ -29,14 +29,16 @@ def cmaes(seed: int, told: list[Any]) -> "optuna.samplers.BaseSampler":
     import optuna
 
     number = optuna.distributions.FloatDistribution
-    shared = set.intersection(*({n for n, d in t.distributions.items() if isinstance(d, number)} for t in told))
-    complete = [only(trial, shared) for trial in told if trial.state == optuna.trial.TrialState.COMPLETE]
+    complete = [trial for trial in told if trial.state == optuna.trial.TrialState.COMPLETE]
+    numbers = [{name for name, own in trial.distributions.items() if isinstance(own, number)} for trial in complete]
+    shared = set.intersection(*numbers) if numbers else set()
+    complete = [only(trial, shared) for trial in complete]
     complete *= -(-10 // max(len(complete), 1))  # repeated, so that the best tenth is at least one
     return optuna.samplers.CmaEsSampler(seed=seed, source_trials=complete or None, warn_independent_sampling=False)
 
 
 def only(trial: Any, names: set[str]) -> Any:
-    """A trial with these hyperparameters alone: CMA-ES needs numbers that all trials have."""
+    """A trial with these hyperparameters alone: CMA-ES needs numbers that all complete trials have."""
     import optuna
 
     params = {name: value for name, value in trial.params.items() if name in names}
