@@ -337,3 +337,14 @@ def test_metrics_of_a_rule_are_reported_for_it():
     assert "val_f1" in limited.fit(x, y).results_.members
     both = pj.PopulationClassifier(space, 3, 2, model="mlp", rank=pj.pareto("accuracy", "f1", "parameters")).fit(x, y)
     assert [str(one) for one in both.results_.rule.objectives] == ["val_accuracy", "val_f1", "parameters"]
+
+
+def test_groups_are_of_the_rows_that_train_beside_rows_that_rank():
+    x = np.random.default_rng(0).normal(size=(80, 3))
+    fit = lambda groups: pj.PopulationRegressor(trials=2, epochs=2).fit(
+        x[:60], x[:60, 0], x[60:], x[60:, 0], groups=groups
+    )
+    alone = np.arange(60) // 4
+    assert fit(alone).best_score_ == fit(np.append(alone, 100 + np.arange(20))).best_score_
+    with pytest.raises(ValueError, match="groups has shape"):
+        fit(alone[:50])

@@ -614,3 +614,14 @@ def test_a_column_with_a_comma_is_one(tables, command, tmp_path):
     for target, says in (("price, USD", "regression"), ("weight, size", "regression, 2 values")):
         done = command("sweep", *common, "--target", target, "--out", target.replace(", ", "-"))
         assert f"120 rows, {says}" in done.stdout, done.stderr
+
+
+def test_a_loss_that_compares_each_row_with_all_targets_is_refused():
+    """(rows, 1) - (rows,) is (rows, rows): its mean over an axis has the right shape, and trains a constant."""
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    search = lambda loss: pj.search(pj.supervised((x, x[:, 0]), loss=loss), {"learning_rate": 0.01}, trials=1, epochs=1)
+    refused = pytest.raises(ValueError, match="compares each row with the targets of all; take outputs")
+    with refused, jax.numpy_rank_promotion("allow"):
+        search(lambda outputs, targets: abs(outputs - targets).mean(-1))
+    for right in (lambda o, t: abs(o[:, 0] - t), lambda o, t: o[:, 0] ** 2, lambda o, t: abs(o.squeeze(1) - t)):
+        assert search(right).best is not None

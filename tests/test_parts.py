@@ -6,12 +6,13 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 from conftest import soaked
 from sklearn.datasets import load_wine
 
 import popjax as pj
 from popjax.commands.experiment import Experiment
-from popjax.data.dataset import from_arrays
+from popjax.data.dataset import from_arrays, load
 from popjax.data.parts import parts_of
 from popjax.data.splits import Splitting, split
 
@@ -221,6 +222,8 @@ def test_folds_and_retests_follow_the_test_rows_and_groups(tmp_path):
     [
         (np.tile([0.0, 1.0], 45), None, None, "has 2 different real values, so it is taken as a regression"),
         (np.tile([0.0, 1.0], 45), "classification", (0.0, 1.0), ""),
+        (np.tile([0.0, 1.0, 2.0], 30), None, None, "has 3 different real values, so it is taken as a regression"),
+        (np.tile([0.5, 1.0, 2.0], 30), None, None, ""),
         (np.arange(90) % 30, None, None, "has 30 different whole values, so it is taken as a regression"),
         (np.arange(90) % 30, "classification", tuple(range(30)), ""),
         (np.arange(90) % 30, "regression", None, ""),
@@ -440,3 +443,55 @@ def test_a_share_of_rows_in_groups_leaves_the_others_to_train(folds):
     for train, validation in zip(few.train, few.validation, strict=True):
         assert not set(GROUPS[train]) & set(GROUPS[validation])
         assert len(train) + len(validation) >= rows - np.bincount(GROUPS).max() * folds
+
+
+def test_a_column_of_groups_may_have_any_number_of_texts_and_of_kinds(tmp_path):
+    """As --groups does: of a frame and of a file, by name."""
+    rng = np.random.default_rng(0)
+    kinds = [f"A{row // 4}" if row % 8 else row // 4 for row in range(120)]
+    frame = pd.DataFrame({"a": rng.normal(size=120), "id": kinds, "y": rng.normal(size=120)})
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    kept = [pj.supervised(data, target="y", groups="id").split for data in (frame, tmp_path / "rows.csv")]
+    assert kept[0].test.tolist() == kept[1].test.tolist()
+    trained = {str(kinds[row]) for row in kept[0].train[0]}
+    assert not trained & {str(kinds[row]) for row in kept[0].test}
+    many = pd.DataFrame({"a": rng.normal(size=20_500), "id": [f"p{row}" for row in range(20_500)]})
+    assert pj.supervised(many.assign(y=many.a), target="y", groups="id").dataset.x.shape == (20_500, 1)
+    with pytest.raises(ValueError, match=r"groups: row 2 has none"):
+        pj.supervised((rng.normal(size=(4, 2)), np.arange(4.0)), groups=pd.Series(["a", pd.NA] * 2, dtype="string"))
+
+
+def test_groups_beside_a_dataset_count_the_rows_that_were_left_out(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=60), "y": rng.normal(size=60)})
+    frame.loc[[3, 50], "a"] = np.nan
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    dataset = load(tmp_path / "rows.csv", "y", missing="drop")
+    groups = np.arange(60) // 3
+    whole = pj.supervised(dataset, groups=groups)
+    left = pj.supervised(dataset, groups=np.delete(groups, [3, 50]))
+    assert whole.split.test.tolist() == left.split.test.tolist()
+    with pytest.raises(ValueError, match=r"groups has shape \(59,\) for 58 rows"):
+        pj.supervised(dataset, groups=groups[:59])
+
+
+@pytest.mark.parametrize(
+    ("y", "classes", "left"),
+    [
+        (np.array(["a", "b", "", "nan"] * 15), ("a", "b"), 30),
+        (np.array(["a", "b", "", None] * 15, object), ("a", "b"), 30),
+        (pd.Series([1, 0, pd.NA, 1] * 15, dtype="Int64"), (0, 1), 45),
+    ],
+)
+def test_a_missing_target_beside_an_array_leaves_its_row_out(y, classes, left):
+    with pytest.warns(pj.DataWarning, match="of 60 rows left out"):
+        dataset = pj.supervised((np.arange(120.0).reshape(60, 2), y)).dataset
+    assert (dataset.classes, len(dataset)) == (classes, left)
+
+
+def test_sparse_rows_are_refused_in_one_line():
+    x = scipy.sparse.csr_matrix(np.eye(9))
+    with pytest.raises(ValueError, match=r"x is sparse; give x.toarray\(\)"):
+        pj.supervised((x, np.arange(9.0)))
+    with pytest.raises(ValueError, match=r"y is sparse; give y.toarray\(\)"):
+        pj.supervised((np.eye(9), x))

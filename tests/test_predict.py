@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from flax import nnx
 
 import popjax as pj
 from popjax.data import batches
@@ -375,3 +376,32 @@ def test_outputs_of_a_custom_loss_have_a_column_each(command, tmp_path):
     told = pd.read_csv(io.StringIO(command("predict", "run", "t.csv").stdout))
     assert list(told.columns) == ["prediction_0", "prediction_1"]
     np.testing.assert_allclose(told.to_numpy(), expected, rtol=1e-6)
+
+
+def test_a_score_finds_targets_by_name_and_rows_are_named_once():
+    x = np.random.default_rng(0).normal(size=(80, 2))
+    frame = pd.DataFrame(x, columns=["a", "b"])
+    y = pd.DataFrame({"u": 2 * x[:, 0], "v": -x[:, 1]})
+    predictor = pj.search(pj.supervised((frame, y)), {"learning_rate": 0.05}, trials=1, epochs=10).predictor()
+    assert predictor.score(frame, y[["v", "u"]]) == predictor.score(frame, y) > 0.5
+    with pytest.raises(ValueError, match="the rows have 2 columns 'a'; keep one"):
+        predictor.predict(pd.concat([frame, frame[["a"]]], axis=1))
+
+
+class Pixels(nnx.Module):
+    def __init__(self, hparams, rngs):
+        self.out = nnx.Linear(3, 2, rngs=rngs)
+
+    def __call__(self, x):
+        return self.out(x["pixels"] / 255)
+
+
+def test_rows_that_are_no_numbers_or_out_of_range_are_said_to_be():
+    x = np.random.default_rng(0).integers(0, 200, (40, 3)).astype(np.uint8)
+    task = pj.supervised(({"pixels": x}, np.arange(40) % 2), Pixels)
+    predictor = pj.search(task, {"learning_rate": 0.01}, trials=1, epochs=1).predictor()
+    with pytest.raises(ValueError, match="hold 1 to 300; uint8, as in training, has 0 to 255"):
+        predictor.predict({"pixels": np.array([[1, 300, 2]])})
+    plain = pj.search(pj.supervised((x, np.arange(40) % 2)), {"learning_rate": 0.01}, trials=1, epochs=1).predictor()
+    with pytest.raises(ValueError, match="the rows hold a cell that is no number"):
+        plain.predict(pd.DataFrame({"a": [1, "x"], "b": [1, 2], "c": [1, 2]}))

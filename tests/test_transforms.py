@@ -6,6 +6,7 @@ import re
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import QuantileTransformer, RobustScaler
@@ -440,3 +441,21 @@ def test_an_estimator_takes_missing_cells_where_its_transform_does():
     assert fitted.predict(x).shape == (60,)
     with pytest.raises(ValueError, match="contains NaN"):
         pj.PopulationClassifier(space, 2, 4, folds=1, model="mlp").fit(x, y)
+
+
+def test_a_transform_of_ones_own_beside_missing_cells():
+    """By default the tabular model fills them in, and the transform gets none."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(60, 3)), columns=list("abc"))
+    frame.loc[5, "a"] = np.nan
+    task = pj.supervised(frame.assign(y=np.arange(60) % 2), "tabular", target="y", transform=Squares())
+    predictor = pj.search(task, {"learning_rate": 0.01}, trials=1, epochs=1).predictor()
+    assert set(predictor.predict(frame)) <= {0, 1}
+
+
+def test_an_export_names_the_transform_that_only_numpy_computes(rows):
+    predictor = pj.search(
+        pj.supervised(rows, transform="quantile"), {"learning_rate": 0.1}, trials=1, epochs=1
+    ).predictor()
+    with pytest.raises(ValueError, match="the transform Quantile computes with NumPy alone"):
+        predictor.export("jax")

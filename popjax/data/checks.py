@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from popjax.data.columns import DROP, MEDIAN, Levels, place
+from popjax.data.columns import DROP, MEDIAN, Levels, is_missing, place
 from popjax.data.dates import PARTS, dates_of_parts, part_names
 from popjax.data.inputs import Inputs, entries, taken
 from popjax.data.targets import LARGEST, Targets, check_whole
@@ -95,10 +95,13 @@ def check_rows(count: int, name: str, given: int = 0) -> None:
 
 
 def targets_lost(y: np.ndarray) -> np.ndarray:
-    """bool (rows,): a target is missing."""
-    if y.dtype.kind not in "fO":
+    """bool (rows,): a target is missing: None or NaN, or an empty text or "nan", as in a file."""
+    if y.dtype.kind not in "fOU":
         return np.zeros(len(y), bool)
-    return ~present(y.ravel()).reshape(len(y), math.prod(y.shape[1:])).all(1)
+    there = present(y.ravel())
+    if y.dtype.kind != "f":
+        there &= [not (isinstance(value, str) and is_missing(value)) for value in y.ravel().tolist()]
+    return ~there.reshape(len(y), math.prod(y.shape[1:])).all(1)
 
 
 def without_missing(
@@ -133,7 +136,7 @@ def _fill(
     """
     lost = np.isnan(x) if x.dtype.kind == "f" else np.zeros(x.shape, bool)
     everything = np.ones(len(x), bool)
-    if missing == "median":
+    if missing == "median" and x.dtype.kind == "f":
         empty = lost.all(0)
         if empty.any():
             raise ValueError(f"{name}: no value at all in {place(empty[None], columns)}; drop that column")

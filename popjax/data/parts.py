@@ -8,7 +8,7 @@ import numpy as np
 
 from popjax.data.built_in import BUILT_IN
 from popjax.data.dataset import Dataset, check_missing, from_table, load, read_file
-from popjax.data.frames import as_frame
+from popjax.data.frames import as_frame, cells_of
 from popjax.data.table import PLAINLY, Reading, Table, grouped, joined_tables, parted, table_of
 from popjax.data.targets import Reads
 from popjax.space.values import absent
@@ -55,16 +55,19 @@ def parts_of(
     if isinstance(data, Dataset):
         if is_table(validation) or is_table(test) or isinstance(groups, str):
             raise ValueError("a Dataset is coded already: give parts by the numbers of rows, and groups as an array")
-        return Parts(data, validation, test, group_numbers(groups, len(data)))
+        given = len(data) + len(data.dropped)
+        lost = data.dropped if groups is not None and np.shape(groups) == (given,) else ()
+        return Parts(data, validation, test, group_numbers(groups, len(data) + len(lost), lost))
     if target is not None and is_pair(data):
         named = any(is_table(part) and not is_pair(part) for part in (validation, test))
         check_beside(data[0], data[1], str(target), named)
-    first = as_table(data, target)
+    how = PLAINLY._replace(groups=groups) if isinstance(groups, str) else PLAINLY
+    first = as_table(data, target, how)
     tables, places = [first], {"validation": validation, "test": test}
     for name, given in places.items():
         if is_table(given):
             begin = sum(len(table.y) for table in tables)
-            tables.append(as_table(given, target or first.target))
+            tables.append(as_table(given, target or first.target, how))
             places[name] = np.arange(begin, begin + len(tables[-1].y))
     table = joined_tables(tables)
     if isinstance(groups, str):
@@ -81,7 +84,11 @@ def as_table(given: Any, target: Target, how: Reading = PLAINLY) -> Table:
     if len(names) != 1 and not (names and all(isinstance(name, str) for name in names)):
         raise ValueError(f"target={target!r}: give the name of a column, or a list of names")
     first = None if names[0] is None else str(names[0])
-    table = read_file(os.fspath(given), first, how) if isinstance(given, str | os.PathLike) else table_of(given, first)
+    table = (
+        read_file(os.fspath(given), first, how)
+        if isinstance(given, str | os.PathLike)
+        else table_of(given, first, how.groups)
+    )
     return parted(table, [str(name) for name in names]) if len(names) > 1 else table
 
 
@@ -113,7 +120,7 @@ def group_numbers(groups: Any, count: int, dropped: Any = ()) -> np.ndarray | No
     """int (rows,): group of each row, without dropped rows; None without groups. Raises ValueError."""
     if groups is None:
         return None
-    given = np.asarray(groups)
+    given = cells_of(groups) if hasattr(groups, "isna") else np.asarray(groups)
     if given.shape != (count,):
         raise ValueError(f"groups has shape {given.shape} for {count} rows; give one a row")
     for row in (row for row, value in enumerate(given.tolist()) if absent(value)):

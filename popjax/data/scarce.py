@@ -1,5 +1,6 @@
 """Warnings about the training rows: too few of a class, or repeated in other parts; a line each. No JAX here."""
 
+import hashlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,6 +11,7 @@ from popjax.data.inputs import entries
 from popjax.data.splits import Split, Splitting
 
 LEAST = 2  # training rows of a class, for a model to learn it
+PART = 1024  # rows that are compared at once
 
 
 def scarce(dataset: Dataset, split: Split) -> str:
@@ -30,16 +32,18 @@ def repeated(dataset: Dataset, splitting: Splitting, split: Split) -> Iterator[s
     """A line for each part given by its rows of which some are also training rows, cell by cell."""
     for name, rows in (("validation", split.validation[0]), ("test", split.test)):
         if np.ndim(getattr(splitting, name)):
-            trained, own = set(cells(dataset, split.train[0])), cells(dataset, rows)
-            both = sum(row in trained for row in own)
+            trained = set(digests(dataset, split.train[0]))
+            both = sum(row in trained for row in digests(dataset, rows))
             if both:
-                what = f"{both} of the {len(own)} {name} rows also train"
+                what = f"{both} of the {len(rows)} {name} rows also train"
                 yield f"{what}, so they score too well; leave them out of either"
 
 
-def cells(dataset: Dataset, rows: np.ndarray) -> list[bytes]:
-    """Each row with its target as bytes, equal if the cells are."""
+def digests(dataset: Dataset, rows: np.ndarray) -> Iterator[bytes]:
+    """A digest of each row with its target, equal if the cells are; of large images the rows themselves take memory."""
     arrays = [*entries(dataset.x), dataset.y]
-    table = np.column_stack([one[rows].reshape(len(rows), -1) for one in arrays]).astype(float)
-    table = table + 0.0  # -0.0 has other bytes than 0.0
-    return [row.tobytes() for row in table]
+    for begin in range(0, len(rows), PART):
+        part = rows[begin : begin + PART]
+        table = np.column_stack([one[part].reshape(len(part), -1) for one in arrays]).astype(float)
+        table += 0.0  # -0.0 has other bytes than 0.0
+        yield from (hashlib.blake2b(row, digest_size=16).digest() for row in table)

@@ -7,7 +7,7 @@ import numpy as np
 
 from popjax.core.text import short
 from popjax.data.checks import as_targets
-from popjax.data.columns import Column, check_names, check_target, object_column, some
+from popjax.data.columns import Column, check_names, check_target, coded_texts, object_column, some, text_column
 from popjax.data.dates import days_of_times
 from popjax.data.faults import Faults
 from popjax.data.frames import (
@@ -56,14 +56,14 @@ class Table(NamedTuple):
     faults: tuple[str, ...] = ()
 
 
-def table_of(data: Any, target: str | None) -> Table:
+def table_of(data: Any, target: str | None, groups: str | None = None) -> Table:
     """Table of a DataFrame with the column `target`, or of a pair (x, y), either of which may be a DataFrame.
 
-    Raises ValueError in one line for anything else.
+    `groups`: the column of groups of a DataFrame, if it is one. Raises ValueError in one line for anything else.
     """
     data = as_frame(data)
     if hasattr(data, "columns"):
-        return frame_table(data, target)
+        return frame_table(data, target, groups)
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise ValueError(f"data is a {type(data).__name__}; give (x, y), a DataFrame, a file's name or a Dataset")
     same = data[0] is data[1]
@@ -71,6 +71,9 @@ def table_of(data: Any, target: str | None) -> Table:
     y = x if same else as_frame(data[1])
     if isinstance(x, Mapping) and not x:
         raise ValueError("x is an empty dict; give an array, or a dict of arrays")
+    for name, one in (*(("x", entry) for entry in entries(x)), ("y", y)):
+        if hasattr(one, "toarray"):
+            raise ValueError(f"arrays: {name} is sparse; give {name}.toarray()")
     for one in entries(x):
         if np.ndim(one) == 0:
             raise ValueError(f"arrays: x is a {type(one).__name__}; give numbers of shape (rows, features)")
@@ -81,7 +84,7 @@ def table_of(data: Any, target: str | None) -> Table:
     targets = np.zeros(len(entries(x)[0])) if mirrored else targets_beside(x, y, name, outputs)
     if not is_frame:
         return Table({}, x, targets, "arrays", name, outputs=outputs, mirrored=mirrored)
-    columns, faults = frame_columns(x)
+    columns, faults = frame_columns(x, groups)
     return Table(columns, None, targets, "DataFrame", name, outputs=outputs, mirrored=mirrored, faults=faults)
 
 
@@ -92,7 +95,8 @@ def targets_beside(x: Any, y: Any, name: str, outputs: Sequence[str]) -> np.ndar
         check_names("y", outputs)
         columns = [frame_column(output, series_of(y, at)) for at, output in enumerate(outputs)]
         return as_targets(joint_targets(columns, outputs, "y"), "y", name, rows)
-    given = cells_of(y) if is_frame and (hasattr(y, "isna") or narwhal(y)) else y
+    in_frame = hasattr(y, "isna") or narwhal(y)
+    given = cells_of(y) if in_frame and (is_frame or not isinstance(y.dtype, np.dtype)) else y
     return as_targets(given, "DataFrame" if is_frame else "arrays", name, rows)
 
 
@@ -147,21 +151,25 @@ def truth_of(column: Column) -> np.ndarray:
     return np.array([*(text.lower() == "true" for text in column.levels or ()), 0], float)[codes]
 
 
-def frame_table(frame: Any, target: str | None) -> Table:
+def frame_table(frame: Any, target: str | None, groups: str | None = None) -> Table:
     """Table of a DataFrame with the column `target`."""
     names = [str(name) for name in frame.columns]
     check_names("DataFrame", names)
     target = check_target("DataFrame", names, None if target is None else str(target))
     index = names.index(target)
-    columns, faults = frame_columns(without_column(frame, index))
+    columns, faults = frame_columns(without_column(frame, index), groups)
     return Table(columns, None, cells_of(series_of(frame, index)), "DataFrame", target, faults=faults)
 
 
-def frame_columns(frame: Any) -> tuple[dict[str, Column], tuple[str, ...]]:
-    """Columns of a DataFrame by name, coded, and the errors of others, one line each."""
+def frame_columns(frame: Any, groups: str | None = None) -> tuple[dict[str, Column], tuple[str, ...]]:
+    """Columns of a DataFrame by name, coded, and the errors of others, one line each.
+
+    That of `groups` may have any number of texts, and others beside.
+    """
     names, faults = [str(name) for name in frame.columns], Faults()
     check_names("DataFrame", names)
-    found = {name: faults.of(frame_column, name, series_of(frame, index)) for index, name in enumerate(names)}
+    read = {name: group_column if name == groups else frame_column for name in names}
+    found = {name: faults.of(read[name], name, series_of(frame, index)) for index, name in enumerate(names)}
     return {name: column for name, column in found.items() if column is not None}, tuple(faults)
 
 
@@ -175,6 +183,15 @@ def frame_column(name: str, series: Any) -> Column:
         what = f"column {name!r} holds {strange}, neither numbers nor text"
         raise ValueError(f"DataFrame: {what}; convert it or drop it")
     return object_column("DataFrame", name, feature_cells(series))
+
+
+def group_column(name: str, series: Any) -> Column:
+    """Column of a DataFrame that tells groups apart: numbers and dates as they are, and anything else as texts."""
+    if numeric(series) or dated(series):
+        return frame_column(name, series)
+    known: dict[str, int] = {}
+    codes = coded_texts(("" if cell is None else str(cell) for cell in cells_of(series)), known)
+    return text_column(codes, list(known))
 
 
 def joined_tables(tables: Sequence[Table]) -> Table:

@@ -118,7 +118,7 @@ class PopulationEstimator(BaseEstimator):
             y: labels or values.
             X_val, y_val: rows that rank the trials, instead of folds.
             sample_weight: weights (rows,) in the training loss.
-            groups: one value per row; rows of a group are never split over two parts.
+            groups: one value per row of X; rows of a group are never split over two parts.
 
         After `minutes` or an interrupt the best so far are taken, with a ConvergenceWarning; in a script the
         interrupt is raised then, as KeyboardInterrupt.
@@ -141,6 +141,8 @@ class PopulationEstimator(BaseEstimator):
         if own != (y_val is not None):
             raise ValueError("X_val and y_val belong together; give both, or neither")
         rows = self._checked(X_val, y_val, reset=False) if own else self.validation
+        if own and groups is not None and len(groups) == len(y):
+            groups = np.array([*groups, *(f"validation row {row}" for row in range(len(rows[1])))], object)
         begun = time.perf_counter()
         ended = Ended()
         try:

@@ -132,12 +132,17 @@ def as_type(rows: Any, kind: str, what: str) -> np.ndarray:
     try:
         x = np.asarray(rows) if np.dtype(kind).kind in "biu" else np.asarray(rows, float)
     except (ValueError, TypeError):
+        if len(getattr(rows, "shape", ())) > 1:
+            raise ValueError(f"{what} hold a cell that is no number; give numbers, as the training data have") from None
         remedy = "a DataFrame (of one row, df.iloc[[0]]) or an array (rows, columns)"
         raise ValueError(f"the rows are no table of cells, but a {type(rows).__name__}; give {remedy}") from None
     if x.dtype == kind:
         return x
     with np.errstate(invalid="ignore"):
         known = x.dtype.kind in "biuf" and np.array_equal(x.astype(kind), x)
+    if not known and x.dtype.kind in "iu":
+        low, high = np.iinfo(kind).min, np.iinfo(kind).max
+        raise ValueError(f"{what} hold {x.min()} to {x.max()}; {kind}, as in training, has {low} to {high}")
     if not known:
         raise ValueError(f"{what} are whole numbers ({kind}), and hold {x.dtype} that are none; give whole numbers")
     return x.astype(kind)
@@ -162,11 +167,15 @@ def cells_in(recipe: Coded, rows: Any) -> list[np.ndarray] | None:
     if hasattr(rows, "columns") and columns:
         names = [str(name) for name in rows.columns]
         for name in columns:
-            if name not in names:
-                raise ValueError(f"the rows lack the column {name!r}; give all of the training data's")
+            if names.count(name) != 1:
+                what = f"have {names.count(name)} columns" if name in names else "lack the column"
+                remedy = "keep one" if name in names else "give all of the training data's"
+                raise ValueError(f"the rows {what} {name!r}; {remedy}")
         return [cells_of_series(series_of(rows, names.index(name)), name in recipe.levels) for name in columns]
-    table = rows if isinstance(rows, np.ndarray) else np.asarray(rows, object)
-    is_table = table.dtype.kind in "OUS" and columns and table.shape[1:] == (len(columns),)
+    if not columns:
+        return None
+    table = np.asarray(rows) if hasattr(rows, "dtype") else np.asarray(rows, object)
+    is_table = table.dtype.kind in "OUS" and table.shape[1:] == (len(columns),)
     return list(table.astype(object).T) if is_table else None
 
 

@@ -241,6 +241,9 @@ class Fit:
         losses = self.kind.losses(hparams, outputs, targets) if self.loss is None else self.loss(outputs, targets)
         if not hasattr(losses, "dtype"):
             raise ValueError(f"the loss returned {short(losses)}; return an array, one value a row")
+        if self.loss is not None and mixes_rows(self.loss, outputs, targets):
+            what = f"of outputs {outputs.shape} and targets {targets.shape} compares each row with the targets of all"
+            raise ValueError(f"the loss {what}; take outputs[:, 0]")
         if self.loss is not None and losses.shape != targets.shape[:1]:
             what = f"of outputs {outputs.shape} and targets {targets.shape} has the shape {losses.shape}"
             raise ValueError(f"the loss {what}; give one value a row, {targets.shape[:1]}")
@@ -342,3 +345,24 @@ def update_to_weight(updates: Mapping[str, Any], params: Mapping[str, Any]) -> d
 def norm(arrays: list[Any]) -> jax.Array:
     """The Euclidean norm of all entries of some arrays."""
     return jnp.sqrt(sum(jnp.vdot(array, array) for array in arrays))
+
+
+def mixes_rows(loss: Callable[..., Any], outputs: jax.Array, targets: jax.Array) -> bool:
+    """True if a loss of outputs (rows, 1) broadcasts them against the targets (rows,) of all rows.
+
+    Such a loss takes targets of another number of rows too.
+
+    >>> outputs, targets = jnp.zeros((4, 1)), jnp.zeros(4)
+    >>> mixes_rows(lambda o, t: abs(o - t).mean(-1), outputs, targets)
+    True
+    >>> mixes_rows(lambda o, t: abs(o[:, 0] - t), outputs, targets)
+    False
+    """
+    if outputs.shape[1:] != (1,) or targets.ndim != 1:
+        return False
+    other = jax.ShapeDtypeStruct((len(targets) + 1,), targets.dtype)
+    try:
+        jaxpr = jax.make_jaxpr(loss)(jax.ShapeDtypeStruct(outputs.shape, outputs.dtype), other).jaxpr
+    except Exception:  # the loss needs one target a row
+        return False
+    return any(jaxpr.invars[1] in equation.invars for equation in jaxpr.eqns)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from flax import nnx
 from popjax.core.programs_on_disk import keep_programs
 from popjax.core.text import hparams_text, lookup, plural
 from popjax.core.trees import abstract, from_host, unnamed
+from popjax.data.frames import as_frame, series_of
 from popjax.data.inputs import Inputs, entries, mapped, taken
 from popjax.models.network import Network
 from popjax.supervision.exported import FORMATS, TrainedModel
@@ -126,7 +128,7 @@ class Predictor:
         """
         kind, predicted = self.recipe.kind, self.predict(rows)
         mirrored = self.recipe.mirrored
-        targets = self.recipe.features(self.recipe.encoded(targets)) if mirrored else np.asarray(targets)
+        targets = self.recipe.features(self.recipe.encoded(targets)) if mirrored else in_order(targets, self.outputs)
         if targets.shape[:1] != predicted.shape[:1] or (targets.shape != predicted.shape and not kind.own):
             what = "one a row" if predicted.ndim == 1 or kind.own else f"{predicted.shape[1]} a row"
             raise ValueError(f"score: {len(predicted)} rows have targets of shape {targets.shape}; give {what}")
@@ -164,7 +166,7 @@ class Predictor:
         """What `_each` returns, for so few rows at a time that the predictions of all models fit into memory."""
         self._check_mean()
         rows, models = len(entries(encoded)[0]), sum(one.members for one in self.trained)
-        size = rows_at_once(self.recipe.width * models)
+        size = rows_at_once(self.recipe.width * models, sum(math.prod(one.shape[1:]) for one in entries(encoded)))
         for begin in range(0, max(rows, 1), size):
             yield self._each(taken(encoded, slice(begin, begin + size)), range(self.recipe.folds))
 
@@ -300,9 +302,10 @@ class Predictor:
         """What predicts without popjax: a program of `jax.export`, or with `to="onnx"` the content of an ONNX file.
 
         It maps encoded rows to probabilities, or to values in the targets' own units, as `predict_proba` and `predict`
-        give them, with the transform inside: `Recipe.encoded` of raw rows, texts by their places in `Recipe.levels`,
-        -1 for one that is not there, NaN for a missing cell. The program of JAX runs where JAX does, on any device,
-        and computes in the floats of this process; ONNX transforms rows in float64.
+        give them, with the transform inside: `Recipe.encoded` of raw rows, texts by their places in `Recipe.levels`, -1
+        for one that is not there, NaN for a missing cell; a missing text is "", if the levels have it. The program of
+        JAX runs where JAX does, on any device, and computes in the floats of this process; ONNX transforms rows in
+        float64.
 
         Raises ValueError for what cannot be exported, such as a transform that only NumPy computes, and if the package
         of the format is missing.
@@ -321,3 +324,12 @@ class Predictor:
         shares = [weight / sum(self.weights) for weight in self.weights]
         models = [model for pair in zip(self.trained, shares, strict=True) for model in self._models(*pair)]
         return lookup(FORMATS, "format", to)(self.recipe, models)
+
+
+def in_order(targets: Any, outputs: Sequence[str]) -> np.ndarray:
+    """Targets (rows, ...) of a score; columns of a frame are found by the names of the outputs, if it has these."""
+    frame = as_frame(targets)
+    names = [str(name) for name in getattr(frame, "columns", ())]
+    if len(outputs) < 2 or sorted(names) != sorted(outputs):
+        return np.asarray(targets)
+    return np.column_stack([np.asarray(series_of(frame, names.index(name))) for name in outputs])

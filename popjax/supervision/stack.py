@@ -1,6 +1,7 @@
 """The models of trials with one program, stacked: one call computes the outputs of all of them."""
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from popjax.supervision.trained import Trained
 
 FEW, LEAST, PART = 8, 32, 2**14  # rows of a call: so many for a few at once, else a power of two from LEAST to PART
 OUTPUTS = 2**20  # numbers that all models put out in one call
+INPUTS = 2**22  # numbers that a model reads in one call: a layer of 16 channels has as many times 64 bytes
 
 
 class Stack(NamedTuple):
@@ -74,13 +76,23 @@ class Stack(NamedTuple):
         padded_to = lambda values: np.concatenate([values, np.zeros(models - count)]).astype(np.int32)
         given = (self.arrays, self.values, self.folds, padded_to(numbers), padded_to(places), np.int32(count))
         apply = functools.partial(self.apply, *given)
-        found = by_parts(lambda part: apply(part)[:, :count], x, rows_at_once(models * self.width)).astype(float)
+        most = rows_at_once(models * self.width, sum(math.prod(one.shape[2:]) for one in entries(x)))
+        found = by_parts(lambda part: apply(part)[:, :count], x, most).astype(float)
         return np.moveaxis(found, 0, 1).reshape(len(trials), len(folds), repeats, len(found), *found.shape[2:])
 
 
-def rows_at_once(numbers: int) -> int:
-    """The most rows, a power of two, that are computed in one call where all models put out so many numbers a row."""
-    return min(PART, max(LEAST, 1 << max(OUTPUTS // numbers, 1).bit_length() - 1))
+def rows_at_once(outputs: int, inputs: int) -> int:
+    """The most rows, a power of two, that are computed in one call.
+
+    Args:
+        outputs: numbers that all models put out for a row.
+        inputs: numbers in a row.
+
+    >>> rows_at_once(10, 64), rows_at_once(10, 128 * 128 * 3)
+    (16384, 64)
+    """
+    fit = min(OUTPUTS // max(outputs, 1), INPUTS // max(inputs, 1))
+    return min(PART, max(LEAST, 1 << max(fit, 1).bit_length() - 1))
 
 
 def side_by_side(features: Sequence[Inputs]) -> Inputs:

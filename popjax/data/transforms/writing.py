@@ -61,6 +61,7 @@ def read_transforms(content: Mapping[str, Any], own: Any = None) -> Transforms:
 def one_read(content: Mapping[str, Any], own: Any) -> Transform:
     """Transform from its name and its fields; raises ValueError."""
     if "filled" in content:
+        own = own.inner if isinstance(own, Filled) else own
         inner = one_read({name: value for name, value in content.items() if name != "filled"}, own)
         known = content["filled"]
         lacking, trained = (np.asarray(known[name], bool) for name in ("lacking", "trained"))
