@@ -409,3 +409,12 @@ def test_the_end_of_the_input_trains_nothing_more(tmp_path):
     os.close(follower)
     assert process.returncode == 0
     assert log(tmp_path / "run")[1:] == [until(1), until(2)]
+
+
+def test_a_replay_of_a_session_that_ended_at_its_beginning_has_nothing_to_compare(command, tmp_path):
+    (tmp_path / "script").write_text("go 1\nback 1\n")
+    process = command("babysit", "--dataset", "wine", "--script", "script", "--out", "run")
+    assert process.returncode == 0, process.stderr
+    process = command("babysit", "--replay", "run", "--out", "again")
+    assert process.returncode == 0, process.stderr
+    assert "run has no curves to compare with: it ended at epoch 0" in process.stdout

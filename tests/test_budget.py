@@ -287,3 +287,14 @@ def test_an_estimator_with_minutes_is_fitted(rows):
     scored = np.isfinite(model.cv_results_["mean_test_score"])
     assert np.flatnonzero(scored).tolist() == sorted(model.results_.order.tolist())
     assert model.predictor_.recipe.folds == 2
+
+
+@pytest.mark.parametrize("when", ["last", "best"])
+def test_what_ranks_after_a_budget_ranks_when_it_is_read_under_another_rule(when, tmp_path):
+    results = told(3, when, keep=5)
+    again = results.ranked(pj.best("val_loss", "min", at=when))
+    assert again.best is not None
+    again.save(tmp_path)
+    read = pj.Results.load(tmp_path)
+    assert read.best == again.best
+    assert read.order.tolist() == again.order.tolist()

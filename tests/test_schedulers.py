@@ -691,3 +691,19 @@ def test_a_run_with_more_trials_than_asked_for_is_resumed_with_a_bar(tmp_path, c
     assert len(again.trials) == 12
     assert again.order.tolist() == first.order.tolist()
     assert "progress" not in capsys.readouterr().err.lower()
+
+
+def test_a_number_set_between_the_choices_is_drawn(tmp_path):
+    def setting(problem):
+        def step(state, trials):
+            if state == 0:
+                return 1, pj.Decision(add=problem.propose(4), until=dict.fromkeys(range(4), 1))
+            rate = {"learning_rate": 0.03}
+            return 2, pj.Decision() if state == 2 else pj.Decision(set={0: rate}, until=dict.fromkeys(range(4), 2))
+
+        return pj.Scheduler(int, step)
+
+    space = {"learning_rate": pj.choice(0.001, 0.01, 0.1)}
+    results = pj.search(pj.supervised("wine"), space, trials=4, epochs=2, scheduler=setting)
+    assert results.hparams(0)["learning_rate"] == 0.03
+    assert "0.03" in results.report(tmp_path / "page.html").read_text()

@@ -273,3 +273,17 @@ def test_a_frame_without_names_in_training_is_an_array(tmp_path):
     pj.search(pj.supervised((frame, frame["a"] > 0)), {"learning_rate": 0.1}, trials=1, epochs=1, out=tmp_path / "run")
     winner = pj.load_best(tmp_path / "run")
     assert winner.predict_proba(frame).tolist() == winner.predict_proba(frame.to_numpy()).tolist()
+
+
+def test_a_run_that_is_read_under_another_rule_has_no_scores_on_test_rows(rows, tmp_path):
+    space = {"learning_rate": pj.log_uniform(1e-4, 1)}
+    pj.search(
+        pj.supervised(rows), space, trials=9, epochs=2, rank=pj.together(3, metric="val_loss"), out=tmp_path / "run"
+    )
+    same, other = (pj.Results.load(tmp_path / "run", rank=rank) for rank in (pj.together(metric="val_loss"), pj.best()))
+    assert {"test", "best", "ensemble"} <= same.summary.keys()
+    assert same.ensemble
+    assert not {"test", "test_value", "best", "ensemble"} & other.summary.keys()
+    assert not other.ensemble
+    with pytest.raises(ValueError, match="rank has metric='val_lose', the run metric='val_loss'"):
+        pj.Results.load(tmp_path / "run", rank=pj.best("val_lose"))

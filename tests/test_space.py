@@ -628,3 +628,14 @@ def test_values_that_a_table_writes_alike_are_refused(values):
     """They would be one value when a run is loaded."""
     with pytest.raises(ValueError, match="two values are written alike in tables; name one of them otherwise"):
         pj.choice(*values)
+
+
+def test_a_number_between_the_choices_has_the_place_of_the_nearest():
+    """A person or a scheduler may set one; pages and samplers take it."""
+    scale = pj.choice(0.001, 0.01, 0.1)
+    assert scale.to_unit(0.03) == scale.to_unit(0.01)
+    assert scale.scaled(0.03, 1.2) == 0.1
+    with pytest.raises(ValueError, match="'fast' is not in choice"):
+        scale.to_unit("fast")
+    with pytest.raises(ValueError, match=r"0\.03 is not in choice"):
+        pj.choice(0.001, "fast").to_unit(0.03)

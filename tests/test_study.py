@@ -94,3 +94,32 @@ def test_a_finished_run_in_tensorboard_is_as_one_that_was_tracked(run, command, 
     for name, values in series(results).items():
         np.testing.assert_allclose([value for _, value in scalars[f"epoch/{name}"]], values, rtol=1e-6)
     assert len(list((tmp_path / "runs" / "tensorboard" / "mine").glob("trial-*"))) == 2
+
+
+def test_several_objectives_are_a_study_of_several(tmp_path):
+    def costs(key, hparams):
+        return {"loss": hparams["x"], "gain": hparams["x"] ** 2}
+
+    space = {"x": pj.log_uniform(0.1, 1)}
+    results = pj.search(pj.objective(costs), space, trials=8, rank=pj.pareto("loss", pj.Metric("gain", "max")))
+    write_study(results, tmp_path / "study.journal", "front")
+    study = optuna.load_study(storage=storage_in(tmp_path / "study.journal"), study_name="front")
+    assert [direction.name for direction in study.directions] == ["MINIMIZE", "MAXIMIZE"]
+    assert sorted(trial.number for trial in study.best_trials) == sorted(results.front())
+
+
+def test_a_value_set_below_a_log_range_is_written(tmp_path):
+    def setting(problem):
+        def step(state, trials):
+            if state == 0:
+                return 1, pj.Decision(add=problem.propose(2), until=dict.fromkeys(range(2), 1))
+            rate = {"learning_rate": 0.0}
+            return 2, pj.Decision() if state == 2 else pj.Decision(set={0: rate}, until=dict.fromkeys(range(2), 2))
+
+        return pj.Scheduler(int, step)
+
+    space = {"learning_rate": pj.log_uniform(1e-3, 1)}
+    results = pj.search(pj.supervised("wine"), space, trials=2, epochs=2, scheduler=setting)
+    write_study(results, tmp_path / "study.journal", "set")
+    study = optuna.load_study(storage=storage_in(tmp_path / "study.journal"), study_name="set")
+    assert study.trials[0].params == {"learning_rate": 0.0}

@@ -225,3 +225,11 @@ def test_the_command_tracks(command, tmp_path):
     for trial in results.order[:2].tolist():
         curves, _ = events(tmp_path / "runs" / "tensorboard" / "there" / f"trial-{trial}")
         assert curves["trial/val_loss"] == [(1, pytest.approx(results.curves["val_loss"][trial, 0], rel=1e-6))]
+
+
+def test_a_table_of_trials_that_rested_has_their_last_values():
+    from popjax.tracking.tensorboard_events import markdown_table
+    from popjax.tracking.tracker import Trial
+
+    trial = Trial(3, {"learning_rate": 0.1}, {"val_loss": np.array([0.5, 0.25, np.nan])})
+    assert markdown_table([trial]).splitlines()[-1] == "| 3 | 0.1 | 0.25 |"

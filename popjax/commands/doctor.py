@@ -5,12 +5,12 @@ import importlib.util
 import os
 import platform
 import shutil
-import tempfile
 from pathlib import Path
 
 from popjax.commands import cli
 from popjax.commands.experiment import Experiment, RowsOptions
 from popjax.commands.options import Missing, Text
+from popjax.core.storage import why_unwritable
 from popjax.core.text import install, printable
 
 EXTRAS = {  # package -> its use
@@ -112,16 +112,3 @@ def of_kernels() -> list[str]:
 def gibibytes(count: int | None) -> str:
     """A number of bytes, as text."""
     return "unknown" if count is None else f"{count / 2**30:.1f} GiB"
-
-
-def why_unwritable(place: Path) -> str:
-    """Why a directory cannot be written to, in words; empty if it can."""
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=place) as file:
-            file.write(b"popjax")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        return f"cannot write to {str(place)!r}: {error.strerror}"
-    return ""

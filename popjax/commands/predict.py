@@ -96,12 +96,15 @@ class Part(NamedTuple):
 
 
 def predicted_parts(predictor: "Predictor", batches: "Iterable[Batch]", arguments: Arguments) -> "Iterator[Part]":
-    """The predictions of each batch of rows. Raises ValueError."""
+    """The predictions of each batch of rows. Raises ValueError, also for a file that cannot be read to its end."""
     begin = 0
-    for batch in batches:
-        if rows := len(batch.cells[0]):
-            yield Part(batch.kept, predicted(predictor, batch.cells, begin, arguments))
-            begin += rows
+    try:
+        for batch in batches:
+            if rows := len(batch.cells[0]):
+                yield Part(batch.kept, predicted(predictor, batch.cells, begin, arguments))
+                begin += rows
+    except OSError as error:  # not one of the output
+        raise ValueError(f"cannot read {arguments.file!r}: {error.strerror or error}") from None
 
 
 def kept_columns(arguments: Arguments) -> list[str]:

@@ -15,6 +15,7 @@ from popjax.commands.experiment import Experiment
 from popjax.commands.options import Text, Whole
 from popjax.commands.outcome import TOP
 from popjax.core.counts import check_seed
+from popjax.core.storage import why_unwritable
 from popjax.core.text import plural, printable
 from popjax.data.columns import relevel, some
 from popjax.space.scales import Choice
@@ -96,13 +97,15 @@ def main(argv: list[str] | None = None) -> int:
     if results.rule.limits:  # what violates them is no alternative
         fit = fit[results.feasible[fit]]
     rows, top = chosen_trials(results, fit, arguments.top, arguments.background, seed)
+    if complaint := why_unwritable(directory):
+        raise ValueError(f"{complaint}, where retest.json is to be; copy the run to where you may write")
     print(f"training {len(rows)} trials again, {arguments.repeats} times each", flush=True)
     new = train_again(task, space, results, rows, arguments.repeats, seed, backend.made)
     report = retest_report(results, rows, new, top) | {"seed": seed, "same_data": same}
-    write_json(directory / "retest.json", report)
     print(printable(f"{MEANING[report['verdict']]}: the old best has {report['place_says']}"))
     print(printable(f"in figures: {report['reason'].removeprefix(MEANING[report['verdict']] + '; ')}"))
     print(f"{report['first_says']} ({results.metric}, ± for {report['confidence']:.0%})")
+    write_json(directory / "retest.json", report)
     print(f"written: {directory / 'retest.json'}")
     if report["verdict"] == TUNE_AGAIN and experiment.task is None:
         named = experiment.untold() or ["--dataset", experiment.dataset]
@@ -130,8 +133,18 @@ def space_for_rows(task: "Task", results: "Results") -> "tuple[Space, np.ndarray
 
 
 def chosen_trials(results: "Results", fit: np.ndarray, top: int, background: int, seed: int) -> tuple[np.ndarray, int]:
-    """Rows of the best trials, followed by a random sample of the others, and the number of the best."""
-    best = results.order[np.isin(results.order, fit)][:top]
+    """Rows of the best trials, the winner first, and of a random sample of the others; the number of the best.
+
+    The best are those by the metric that is judged, which of several objectives is the first.
+    """
+    ranked = results.order[np.isin(results.order, fit)]
+    if len(ranked) == 0:
+        raise ValueError("no trial that ranks fits these rows; give more rows")
+    if len(results.rule.objectives) > 1:
+        loss = results.values[results.metric][ranked] * (1 if results.metric.mode == "min" else -1)
+        ranked = ranked[np.argsort(loss, kind="stable")]
+    won = ranked == (results.best.trial if results.best else -1)
+    best = np.concatenate([ranked[won], ranked[~won]])[:top]
     others = np.setdiff1d(fit, best)
     if len(others) == 0:
         within = f" within {' and '.join(results.rule.subject_to)}" if results.rule.limits else ""

@@ -194,6 +194,9 @@ class Steering:
             print(f"{place} has no curves to compare with: it ended before they were written")
             return
         compared = min(self.session.epoch, *(len(values) for values in self.start.curves.values()))
+        if compared == 0:
+            print(f"{place} has no curves to compare with: it ended at epoch 0")
+            return
         now = np.array([again[name][:compared] for name in self.start.curves])
         then = np.array([values[:compared] for values in self.start.curves.values()])
         differ = np.flatnonzero(((now != then) & ~(np.isnan(now) & np.isnan(then))).any(0))

@@ -145,3 +145,16 @@ def locked(directory: Path) -> Iterator[None]:
                     os.unlink(directory / LOCK)
                     for path in new:
                         os.rmdir(path)
+
+
+def why_unwritable(place: Path) -> str:
+    """Why a directory cannot be written to, in words; empty if it can."""
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=place) as file:
+            file.write(b"popjax")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return f"cannot write to {str(place)!r}: {error.strerror}"
+    return ""

@@ -124,16 +124,17 @@ def reached(results: Results) -> tuple[np.ndarray, np.ndarray]:
     """The share of all training done by each moment (moments,), and the best trial's value then (moments,).
 
     A moment is an epoch of a round: the trials of a round train side by side, and rounds one after another. A trial
-    counts by its latest value; a diverged one adds training only. Moments without a value, such as those where all
-    have diverged, are left out.
+    counts by its latest value; one that diverged, or violates a limit of the rule, adds training only. Moments without
+    a value, such as those where all have diverged, are left out.
     """
     done, curve = results.trained.min((1, 2)), mean_member(results.counted.values[results.metric])
     top = np.fmax if results.metric.mode == "max" else np.fmin
+    counts = ~results.diverged & results.feasible
     spent, best, before, record = [], [], 0, np.nan
     for one in np.unique(results.rounds):
         trials = np.flatnonzero(results.rounds == one)
         had = np.minimum(done[trials][:, None], np.arange(1, done[trials].max() + 1))
-        latest = np.take_along_axis(curve[trials], np.maximum(had - 1, 0), 1)[~results.diverged[trials]]
+        latest = np.take_along_axis(curve[trials], np.maximum(had - 1, 0), 1)[counts[trials]]
         spent.append(before + had.sum(0))
         best.append(top.reduce(latest, 0, initial=record))
         before, record = before + done[trials].sum(), best[-1][-1] if len(best[-1]) else record

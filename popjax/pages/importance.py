@@ -134,9 +134,16 @@ def among_the_best(results: Results) -> np.ndarray:
 
 
 def value_ranks(results: Results) -> np.ndarray:
-    """Number of distinct values better than a trial's (trials,); a diverged trial is worse than all others."""
+    """Number of distinct values better than a trial's (trials,).
+
+    A trial that diverged, or violates a limit of the rule, is worse than all others; if all violate one, limits do not
+    count.
+    """
     values = results.values[results.metric] * (1 if results.metric.mode == "min" else -1)
-    distinct, ranks = np.unique(values[~results.diverged], return_inverse=True)
+    counts = ~results.diverged
+    if (counts & results.feasible).any():
+        counts &= results.feasible
+    distinct, ranks = np.unique(values[counts], return_inverse=True)
     places = np.full(len(values), len(distinct))
-    places[~results.diverged] = ranks
+    places[counts] = ranks
     return places

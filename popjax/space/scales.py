@@ -431,16 +431,20 @@ class Choice(Scale):
         return values[np.minimum((u * len(values)).astype(int), len(values) - 1)]
 
     def _to_unit(self, value: np.ndarray) -> np.ndarray:
-        index = []
-        for single in value.ravel().tolist():
-            if single not in self.values:
-                raise ValueError(f"{single!r} is not in {self}; give one of its values")
-            index.append(self.values.index(single))
+        index = [self._place(single) for single in value.ravel().tolist()]
         return (np.reshape(index, value.shape) + 0.5) / len(self.values)
+
+    def _place(self, value: Any) -> int:
+        """The place of a value; of a number that is none of the values, as one that was set may be, the nearest's."""
+        if value in self.values:
+            return self.values.index(value)
+        if not (self.numeric and is_number(value)):
+            raise ValueError(f"{value!r} is not in {self}; give one of its values")
+        return int(np.argmin([abs(own - value) for own in self.values]))
 
     def scaled(self, value: Any, factor: float) -> Any:
         step = (factor > 1) - (factor < 1)
-        return self.values[min(max(self.values.index(value) + step, 0), len(self.values) - 1)]
+        return self.values[min(max(self._place(value) + step, 0), len(self.values) - 1)]
 
     def has(self, value: Any) -> bool:
         return value in self.values

@@ -13,7 +13,7 @@ from popjax.core.counts import check_count
 from popjax.core.fixed import read_only
 from popjax.core.text import check_installed, plural
 from popjax.rule import Rule
-from popjax.rules.named_rules import rule_of
+from popjax.rules.named_rules import rule_of, written_rule
 from popjax.space.values import absent
 from popjax.store import run_files
 from popjax.store.cohort import nested
@@ -257,7 +257,8 @@ class Results(TrialRecords):
     def load(cls, directory: str | Path, rank: Rule | None = None) -> Self:
         """The results that `save` wrote, under their rule, or another one by the same metric.
 
-        Raises ValueError for a directory without results, and for a user-defined rule that is not passed as `rank`.
+        Under another one they have no scores on test rows, as after `ranked`. Raises ValueError for a directory without
+        results, and for a user-defined rule that is not passed as `rank`.
 
         >>> import tempfile
         >>> import popjax as pj
@@ -268,7 +269,10 @@ class Results(TrialRecords):
         ...     pj.Results.load(place).best == results.best
         True
         """
-        return cls(**run_files.read_run(Path(directory), rank))
+        found = cls(**run_files.read_run(Path(directory), rank))
+        recorded, now = found.run["rank"], written_rule(found.rule) or {}
+        same = all(recorded.get(name) == value for name, value in now.items() if name not in ("keep", "units"))
+        return found if same else without_scores(found)
 
 
 def all_diverged(trials: int, metrics: Iterable[str]) -> str:
@@ -280,8 +284,16 @@ def all_diverged(trials: int, metrics: Iterable[str]) -> str:
 def reranked[R: Results](results: R, rule: Rule) -> R:
     """See `Results.ranked`."""
     rule = rule_among(results, rule)
-    summary = {name: value for name, value in results.summary.items() if name not in OF_WINNER}
-    other = dataclasses.replace(results, rule=rule, improved=None, summary=summary | {"metric": rule.metric})
+    other = without_scores(dataclasses.replace(results, rule=rule, improved=None))
     same = (results.counted.final == other.counted.final).all((1, 2))
     states = {trial: state for trial, state in results.states.items() if same[trial]}
-    return dataclasses.replace(other, states=states, points=other.points_that_count, ensemble=())
+    return dataclasses.replace(other, states=states, points=other.points_that_count)
+
+
+def without_scores[R: Results](results: R) -> R:
+    """Without what was measured of an earlier winner, and without its ensemble."""
+    summary = {name: value for name, value in results.summary.items() if name not in OF_WINNER}
+    summary["metric"] = results.metric
+    if results.cut_short:  # by which `load` knows that there are contenders
+        summary["cut_short"] = results.cut_short
+    return dataclasses.replace(results, summary=summary, ensemble=())

@@ -19,7 +19,8 @@ def write_study(results: Results, path: Path, name: str) -> None:
 
     Values are the real ones. A 1-β scale is a linear range, since Optuna has no such scale: the study's user attribute
     "scales" has all scales as popjax writes them. A trial that diverged or was stopped is FAIL, a pruned one PRUNED;
-    the intermediate values are the curve of the metric that ranks. Limits of the rule are constraints, whose values are
+    the intermediate values are the curve of the metric that ranks, unless there are several objectives, of which Optuna
+    has none. Limits of the rule are constraints, whose values are
     above 0 where they are violated; the user attribute "subject_to" names them in this order.
 
     Raises ValueError if optuna is not installed, or the file exists.
@@ -30,11 +31,14 @@ def write_study(results: Results, path: Path, name: str) -> None:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    directions = optuna.study.StudyDirection
-    direction = directions.MAXIMIZE if results.metric.mode == "max" else directions.MINIMIZE
+    objectives = results.rule.objectives
+    known = optuna.study.StudyDirection
+    directions = [known.MAXIMIZE if one.mode == "max" else known.MINIMIZE for one in objectives]
     storage = storage_in(path)
-    study = optuna.create_study(storage=storage, study_name=name, direction=direction)
+    study = optuna.create_study(storage=storage, study_name=name, directions=directions)
     study.set_user_attr("metric", results.metric)
+    if len(objectives) > 1:
+        study.set_user_attr("objectives", list(map(str, objectives)))
     study.set_user_attr("scales", {name: str(scale) for name, scale in results.space.items()})
     if results.rule.limits:
         study.set_user_attr("subject_to", list(results.rule.subject_to))
@@ -63,8 +67,8 @@ def optuna_distribution(scale: Scale, column: list[Any]) -> Any:
     values = [value for value in column if not absent(value)]
     if isinstance(scale, Choice):
         return CategoricalDistribution(list(dict.fromkeys([*scale.values, *values])))
-    log = isinstance(scale, LogUniform | LogIntegers)
     low, high = min([scale.low, *values]), max([scale.high, *values])
+    log = isinstance(scale, LogUniform | LogIntegers) and low > 0  # a person may have set 0
     return IntDistribution(low, high, log=log) if scale.whole else FloatDistribution(low, high, log=log)
 
 
@@ -77,15 +81,16 @@ def trial(results: Results, row: int, columns: dict[str, list[Any]], ranges: dic
     known = {epoch + 1: float(curve[epoch]) for epoch in np.flatnonzero(np.isfinite(curve)).tolist()}
     status = results.trials["status"][row].as_py()
     state = {"ok": TrialState.COMPLETE, "pruned": TrialState.PRUNED}.get(status, TrialState.FAIL)
-    value = float(results.values[results.metric][row]) if state == TrialState.COMPLETE else None
+    objectives, outcomes = results.rule.objectives, results.values | dict(results.costs)
+    values = [float(outcomes[one][row]) for one in objectives] if state == TrialState.COMPLETE else None
     found = create_trial(
         state=state,
-        value=value,
+        values=values,
         params=params,
         distributions={name: ranges[name] for name in params},
         user_attrs={"status": status, "trial": row},
         system_attrs=constraints(results, row),
-        intermediate_values=known,
+        intermediate_values=known if len(objectives) == 1 else {},
     )
     found.datetime_start = found.datetime_complete = datetime.datetime.now()
     return found

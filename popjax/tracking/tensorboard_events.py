@@ -50,7 +50,7 @@ class TensorBoard:
         self.writer.add_text("summary", "\n".join([*lines, *(f"    {file.name}: {file}" for file in whole.files[1:])]))
         self.writer.add_text("trials", markdown_table(whole.best))
         for trial in whole.best:
-            last = {f"last/{name}": float(curve[np.isfinite(curve)][-1]) for name, curve in trial.curves.items()}
+            last = {f"last/{name}": last_finite(curve) for name, curve in trial.curves.items()}
             hparams = {name: value for name, value in trial.hparams.items() if value is not None}
             self.writer.add_hparams(hparams, last, name=f"trial-{trial.number}")
             if whole.curves:
@@ -68,9 +68,14 @@ def markdown_table(trials: list[Trial]) -> str:
     rows = [["trial", *names, *(name for trial in trials[:1] for name in trial.curves)]]
     rows.append(["---"] * len(rows[0]))
     for trial in trials:
-        last = [cell(curve[-1].item()) for curve in trial.curves.values()]
+        last = [cell(last_finite(curve)) for curve in trial.curves.values()]
         rows.append([str(trial.number), *(cell(trial.hparams.get(name)) for name in names), *last])
     return "\n".join(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in row)} |" for row in rows)
+
+
+def last_finite(curve: np.ndarray) -> float:
+    """The last finite value of a curve (epochs,), whose rest is NaN if its trial rested or was stopped."""
+    return float(curve[np.isfinite(curve)][-1])
 
 
 def add(writer: Any, series: Mapping[str, np.ndarray]) -> None:
