@@ -62,16 +62,21 @@ class Slurm:
 
     def _watch(self) -> None:
         while not self._over.is_set():
-            for pair in [pair for pair in list(self._open) if pair[0].done()]:
-                self._open.remove(pair)
-                finish(*pair)
+            for job, future in list(self._open):
+                if not job.done() and (job.state != "RUNNING" or future.running()):
+                    continue
+                runs = future.running() or future.set_running_or_notify_cancel()
+                if job.done() or not runs:
+                    self._open.remove((job, future))
+                    if runs:
+                        end(job, future)
+                    else:
+                        job.cancel()
             time.sleep(POLL)
 
 
-def finish(job: Any, future: "Future[Any]") -> None:
+def end(job: Any, future: "Future[Any]") -> None:
     """Give a job's result, or its error, to its future."""
-    if not future.set_running_or_notify_cancel():
-        return
     try:
         future.set_result(job.result())
     except Exception as error:
