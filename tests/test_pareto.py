@@ -261,10 +261,10 @@ def test_the_limits_of_a_run_are_not_forgotten_when_it_is_loaded(tmp_path, rows)
         pj.supervised(rows), space, trials=4, epochs=1, rank=pj.best(subject_to="parameters <= 60"), out=tmp_path / "a"
     )
     with pytest.raises(ValueError, match=r"rank has subject_to=None, the run subject_to=\['parameters <= 60'\]"):
-        pj.Results.load(tmp_path / "a", rank=pj.best("val_loss"))
+        pj.Results.load(tmp_path / "a", rank=pj.best())
     pj.search(pj.supervised(rows), space, trials=4, epochs=1, repeats=2, out=tmp_path / "b")
     with pytest.raises(ValueError, match="the run does not know the parameters of its trials"):
-        pj.Results.load(tmp_path / "b", rank=pj.one_se("val_loss"))
+        pj.Results.load(tmp_path / "b", rank=pj.one_se())
 
 
 def test_a_cut_that_sizes_decide_is_no_tie():

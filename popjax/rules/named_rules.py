@@ -37,22 +37,14 @@ def read_rule(written: Mapping[str, Any], given: Rule | None = None) -> Rule:
         check_rule(given, RULES)
         now = json.loads(json.dumps(given.written()))
         settings = written.keys() & now.keys() - {"rule", "metric", "mode", "modes", "keep", "units"}
-        metric = ("metric",) if given.metric else ()
-        for name in (
-            *metric,
-            "at",
-            "patience",
-            "subject_to",
-            *(sorted(settings) if now["rule"] == written["rule"] else ()),
-        ):
+        own = sorted(settings) if now["rule"] == written["rule"] else []
+        for name in [*(["metric"] if given.metric else []), "at", "patience", "subject_to", *own]:
             if now.get(name) != written.get(name):
                 what = f"rank has {name}={now.get(name)!r}, the run {name}={written.get(name)!r}"
                 raise ValueError(f"{what}; give the run's, and then use Results.ranked")
-        metric = given.metric or written["metric"]
-        mode = given.mode or written["mode"]
-        return dataclasses.replace(
-            given, metric=Metric(metric, mode, written.get("units", {}).get(metric, "")), mode=mode
-        )
+        name, mode = given.metric or written["metric"], given.mode or written["mode"]
+        unit = written.get("units", {}).get(name, "")
+        return dataclasses.replace(given, metric=Metric(name, mode, unit), mode=mode)
     if written["rule"] not in RULES:
         what = f"the run was ranked by a rule of your own, {written['rule']!r}"
         raise ValueError(f"{what}; give it: popjax.Results.load(directory, rank=...)")
