@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "real"))
@@ -111,7 +112,8 @@ def show(lines: list[dict[str, Any]], names: Iterable[str]) -> None:
         if pairs:
             ratio = lambda key, pairs=pairs: np.log([max(a[key], 1e-4) / max(b[key], 1e-4) for a, b in pairs])
             ahead, losses = sum(a["loss"] < b["loss"] for a, b in pairs), ratio("loss")
-            half = 1.96 * losses.std(ddof=1) / len(losses) ** 0.5 if len(losses) > 1 else np.nan
+            error = losses.std(ddof=1) / len(losses) ** 0.5 if len(losses) > 1 else np.nan
+            half = student.ppf(0.975, len(losses) - 1) * error
             print(
                 f"{method}: ahead by loss on {ahead} of {len(pairs)}; log ratio of losses {losses.mean():+.2f} ± "
                 f"{half:.2f}; errors {np.exp(ratio('error').mean()):.2f}, CPU {np.exp(ratio('cpu').mean()):.2f} of it"

@@ -113,7 +113,7 @@ def test_a_resumed_search_decides_as_one_never_stopped(tmp_path):
     search = lambda out, **more: stopping.search(TASK, SPACE, **ASKED, out=tmp_path / out, **more)
     whole = search("whole")
     stop = threading.Event()
-    search("run", stop=stop, callbacks=[Watch(stop, 3)])
+    assert search("run", stop=stop, callbacks=[Watch(stop, 3)]).stopped.any()
     again = search("run", resume=True)
     assert again.best == whole.best
     for name in ("trials.parquet", "curves.parquet", "decisions.jsonl", "best/arrays.safetensors"):

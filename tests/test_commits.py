@@ -105,13 +105,15 @@ def test_after_every_operation_there_is_the_last_commit_or_the_new_one(run, tmp_
 def test_a_write_that_is_torn_is_never_read(run, tmp_path):
     """The file that is being written, cut anywhere, is not there for the reader."""
     _, taken, contents = run
-    rng = random.Random(0)
+    rng, seen = random.Random(0), 0
     for number, (files, whole) in enumerate(taken):
         temporary = [name for name in files if name.startswith(".")]
+        seen += len(temporary)
         for name in temporary:
             torn = files | {name: files[name][: rng.randrange(len(files[name]) + 1)]}
             found = content(Commits.load(restore(tmp_path / f"torn-{number}", torn)))
             assert found == contents[whole - 1]
+    assert seen > 10
 
 
 def test_every_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):

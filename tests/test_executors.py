@@ -686,3 +686,25 @@ def test_a_unit_of_any_work_trains_to_the_end(rows):
     here = pj.search(task, SPACE, trials=4, epochs=3)
     there = pj.search(task, SPACE, trials=4, epochs=3, backend=Endless(refused=-1))
     assert here.curves["val_loss"].tobytes() == there.curves["val_loss"].tobytes()
+
+
+@pytest.mark.engine
+def test_a_trial_that_has_not_begun_is_set_anywhere():
+    """The executor is asked for its first state, and for no epoch."""
+
+    def setting(problem):
+        def step(state, trials):
+            if state == 0:
+                return 1, pj.Decision(add=problem.propose(4), until={0: 1, 1: 1})
+            over = (
+                pj.Decision() if state == 2 else pj.Decision(set={3: {"rate": 0.5}}, until=dict.fromkeys(range(4), 2))
+            )
+            return 2, over
+
+        return pj.Scheduler(int, step)
+
+    asked = {"trials": 4, "epochs": 2, "scheduler": setting}
+    here = pj.search(WALK, WALKS, **asked)
+    there = pj.search(WALK, WALKS, **asked, backend="processes:1")
+    assert here.points["rate"][3] == 0.5
+    assert same_walks(there, here)

@@ -3,6 +3,7 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -108,16 +109,26 @@ def test_a_chosen_trial_that_was_not_kept_is_trained_again(rows, tmp_path):
 
 def test_a_member_that_diverges_takes_its_trial_along(rows):
     """With one of its folds broken a trial is no winner; the others keep their bits."""
-    x, y = rows
-    task = pj.supervised((x, y), transform="none").in_folds(3)
-    broken = task.data.rows.x.copy()
-    only_first = np.setdiff1d(task.data.folds.train[0], np.intersect1d(*task.data.folds.train[1:]))
-    broken[only_first[0]] = 1e30
-    data = task.data._replace(rows=task.data.rows._replace(x=broken))
-    task = task._replace(data=data)
-    results = pj.search(task, SPACE, trials=3, epochs=3, folds=3)
-    assert results.diverged.all()
-    assert results.best is None
+    whole = pj.supervised(rows).in_folds(3)
+
+    def broken_above(rate):
+        def epoch(state, hparams, data):
+            state, metrics = whole.epoch(state, hparams, data)
+            breaks = (hparams["fold"] == 1) & (hparams["learning_rate"] > rate)
+            return state, {name: jnp.where(breaks, jnp.nan, value) for name, value in metrics.items()}
+
+        return pj.search(whole._replace(epoch=epoch), SPACE, trials=4, epochs=3, folds=3)
+
+    expected = broken_above(1e9)
+    rates = expected.points["learning_rate"]
+    results = broken_above(float(np.sort(rates)[-2]))
+    assert not expected.diverged.any()
+    assert np.flatnonzero(results.diverged).tolist() == [rates.argmax()]
+    assert results.best.trial != rates.argmax()
+    for name, values in expected.members.items():
+        kept = np.ones(values.shape, bool)
+        kept[rates.argmax(), 1] = False
+        assert results.members[name][kept].tobytes() == values[kept].tobytes()
 
 
 @pytest.mark.parametrize(

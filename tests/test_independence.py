@@ -81,8 +81,10 @@ def test_order_changes_no_bit(task, space, alone):
 
 def test_a_wild_neighbour_changes_no_bit(task, space, alone):
     points = space.sample(8, 5)
-    points["learning_rate"][[6, 0]] = 1e6
-    assert_same_bits(alone, curves_of(task, space, points, range(8), 7))
+    points["learning_rate"][[6, 0]] = 1e30
+    company = members_of(task, space, points, range(8))
+    assert not np.isfinite(company["train_loss"][[6, 0], ..., -1]).any()
+    assert_same_bits(alone, {name: values[7] for name, values in company.items()})
 
 
 def test_vmapped_lanes_do_not_mix(task, space):
@@ -90,6 +92,10 @@ def test_vmapped_lanes_do_not_mix(task, space):
     points = space.sample(64, 5)
     company = curves_of(task, space, points, range(64), 7, lanes=8)
     assert_same_bits(company, curves_of(task, space, take(points, [7]), [7], 7, lanes=8))
+    points["learning_rate"][[6, 0]] = 1e30
+    wild = members_of(task, space, points, range(64), lanes=8)
+    assert not np.isfinite(wild["train_loss"][[6, 0], ..., -1]).any()
+    assert_same_bits(company, {name: values[7] for name, values in wild.items()})
 
 
 def test_another_seed_or_trial_or_repeat_is_another_model(task, space, alone):

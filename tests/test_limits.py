@@ -242,6 +242,10 @@ def test_an_ensemble_has_feasible_members_only(rows):
     unlimited = pj.search(task, space, trials=24, epochs=2, seed=1, rank=pj.together(25, "greedy"))
     results = pj.search(task, space, trials=24, epochs=2, seed=1, rank=rule, start=[{"hidden": 5}])
     assert results.feasible.all()
+    greedy = pj.together(24, "greedy", metric="val_loss", subject_to="train_loss <= 0.9")
+    results = pj.search(task, space, trials=24, epochs=2, seed=1, rank=greedy)
+    assert not results.feasible[list(results.states)].all(), "else this shows nothing"
+    assert results.feasible[list(set(results.ensemble))].all()
     assert unlimited.ranked(pj.together(25, "greedy")).ensemble == ()
     limited = pj.together(25, "mean", metric="val_loss", subject_to="train_loss <= 0.9")
     results = pj.search(task, space, trials=24, epochs=2, seed=1, rank=limited)
@@ -261,7 +265,7 @@ def test_a_resumed_search_ends_as_one_never_stopped(tmp_path):
         curves(), {"x": pj.uniform(0, 1)}, trials=32, epochs=8, scheduler=pj.halving(), rank=rule, out=out, **more
     )
     whole = search(tmp_path / "whole")
-    search(tmp_path / "run", stop=stop, callbacks=[Stop()])
+    assert search(tmp_path / "run", stop=stop, callbacks=[Stop()]).stopped.any()
     again = search(tmp_path / "run", resume=True)
     assert again.best == whole.best
     assert again.order.tolist() == whole.order.tolist()

@@ -848,3 +848,29 @@ def test_the_line_for_ssh_is_said_where_there_is_no_display(monkeypatch, capsys)
     port = Page(lived.live()).port
     assert f"from another machine: ssh -L {port}:127.0.0.1:{port} ada@192.0.2.7, then open" in capsys.readouterr().err
     lived.page.close()
+
+
+def test_curves_at_and_below_zero_and_of_one_epoch_are_drawn(tab):
+    """Decades are left where a value has none, until the user asks for them; a curve of one epoch is a point."""
+    board = Board()
+    board.begin(About("two", ("loss",), "min", {}, None, ()), lambda change: Future())
+    curve = np.array([[0.5, -0.5], [0.25, 0.125]])
+    show = lambda known: board.show({"loss": curve[:, :known]}, np.full(2, known), "tt", {}, (), anew=True)
+    serving = Serving(board)
+    serving.start()
+    show(1)
+    page = tab(serving.address)
+    until(page, "chart !== null && chart.data[1].some((value) => value !== null)")
+    assert page.is_checked("#decades")
+    assert page.evaluate("chart.series[1].points.show(chart, 1)")
+    show(2)
+    until(page, "chart !== null && chart.data[1].filter((value) => value !== null).length === 2")
+    assert not page.is_checked("#decades")
+    assert not page.evaluate("chart.series[1].points.show(chart, 1)")
+    page.check("#decades")
+    show(2)
+    until(page, "chart !== null && chart.data[1].filter((value) => value !== null).length === 1")
+    assert page.is_checked("#decades"), "as the user asked"
+    board.finish()
+    page.wait_for_selector("#link.cut")
+    serving.close()

@@ -302,7 +302,8 @@ def test_rounds_of_a_schedulers_own_are_not_put_into_others():
     task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
     space = {"x": pj.uniform(0, 1)}
     own = pj.search(task, space, trials=64, sampler="tpe", scheduler=pj.rounds(4))
-    named = pj.search(task, space, trials=64, sampler="tpe", scheduler=pj.rounds(4))
+    named = pj.search(task, space, trials=64, sampler="tpe", scheduler="rounds(4)")
+    assert np.bincount(named.rounds).tolist() == [16, 16, 16, 16]
     assert np.bincount(own.rounds).tolist() == [16, 16, 16, 16]
     assert own.points["x"].tolist() == named.points["x"].tolist()
     with pytest.raises(ValueError, match="rounds=2 of a scheduler that has rounds itself"):

@@ -26,6 +26,7 @@ from popjax.pages import comparison, drawing, framing, headline, rebuild
 from popjax.pages import page as report
 from popjax.pages.axes import axes
 from popjax.pages.expected import expected_best
+from popjax.pages.figures.curves import curves_figure
 from popjax.pages.figures.mattered import values_of
 from popjax.pages.importance import among_the_best, importance, interaction, value_ranks
 from popjax.scheduler import Status
@@ -1358,3 +1359,83 @@ def test_advice_is_below_the_rates_that_were_tried(rate):
     assert high <= min(0.01, rate.high)
     tried = [value for value in points["learning_rate"].tolist() if value is not None and np.isfinite(value)]
     assert high == pytest.approx(min(0.01, *tried), rel=0.01)
+
+
+def test_a_table_that_was_scrolled_shows_the_few_that_are_left(opened):
+    """And the keyboard reaches them, though the row it was on is not among those made."""
+    results = made(trials=400)
+    page = opened(results)
+    page.evaluate("document.getElementById('trials').scrollTop = 9000")
+    page.locator("#trials tr[aria-rowindex='300']").wait_for()
+    page.select_option("#status", "diverged")
+    shown = page.evaluate(
+        "[...document.querySelectorAll('#trials tr[data-trial]')].map((row) => Number(row.dataset.trial))"
+    )
+    lost = int(results.diverged.sum())
+    assert set(shown) <= set(np.flatnonzero(results.diverged).tolist())
+    assert len(shown) >= min(lost, 5)
+    assert page.locator("#trials tr[tabindex='0']").count() == 1
+    page.select_option("#status", "")
+    page.evaluate("document.getElementById('trials').scrollTop = 9000")
+    page.locator("#trials tr[aria-rowindex='300']").wait_for()
+    assert page.locator("#trials tr[tabindex='0']").count() == 1
+
+
+def test_brushes_stay_where_the_page_is_drawn_anew(opened):
+    page = opened(made(trials=60))
+    brush(page, 0, 0.3, 0.6)
+    before = selected(page)
+    assert not before[0].startswith("60 of")
+    for change in (
+        lambda: page.emulate_media(color_scheme="dark"),
+        lambda: page.set_viewport_size({"width": 700, "height": 900}),
+    ):
+        page.evaluate("box('parallel').dataset.was = 'drawn'")
+        change()
+        page.wait_for_timeout(300)
+        assert selected(page) == before
+    brush(page, 0, 0.5, 0.5)
+    assert selected(page)[0].startswith("60 of 60")
+    assert page.inner_text("#kept") == "60 of 60 trials"
+
+
+def test_the_first_trial_is_picked_in_the_tree_too(opened):
+    plain = made(trials=3, epochs=3, diverged=0)
+    parents = np.tile(np.arange(3)[:, None], 3)
+    parents[1, 2] = 0
+    values = {name: np.tile(column[:, None], 3) for name, column in plain.points.items()}
+    page = opened(dataclasses.replace(plain, history=History(parents, parents != np.arange(3)[:, None], values)))
+    assert page.evaluate("[trialOf('tree', {text: 'trial 0, epoch 2'}), trialOf('tree', {text: 'no trial'})]") == [
+        0,
+        None,
+    ]
+
+
+def test_the_median_goes_on_where_trials_were_left(opened):
+    """It is that of the trials that were trained so far."""
+    results = made(trials=20, epochs=6, diverged=0)
+    worst = results.order[10:]
+    members = {name: values.copy() for name, values in results.members.items()}
+    for values in members.values():
+        values[worst, ..., 3:] = np.nan
+    status, done = results.status.copy(), results.done.copy()
+    status[worst], done[worst] = Status.PRUNED, 3
+    left = dataclasses.replace(results, members=members, status=status, done=done)
+    heights = curves_figure(left)["metrics"][0]["heights"]
+    curve = left.curves[left.metric]
+    expected = [*np.median(curve[:, :3], 0), *np.median(curve[left.order, 3:], 0)]
+    assert any(np.allclose(one, expected, rtol=1e-3) for one in heights if len(one) == 6)
+
+
+def test_runs_without_a_feasible_trial_and_of_other_costs_are_compared(tmp_path):
+    cost = lambda key, hparams: {"loss": hparams["x"], "harm": hparams["x"]}
+    task, space = pj.objective(cost), {"x": pj.uniform(0.5, 1)}
+    rank = pj.best("loss", subject_to="harm <= 0.1")
+    runs = {name: pj.search(task, space, trials=4, seed=at, rank=rank) for at, name in enumerate("ab")}
+    _, _, data = comparison.comparison(runs)
+    assert len(data["plots"]) >= 1
+    for run, results in runs.items():
+        (trace,) = [one for one in next(iter(data["plots"].values()))["traces"] if one["name"] == run]
+        assert min(trace["y"]) == pytest.approx(results.values["loss"].min(), rel=1e-4)
+    assert [card["place"] for card in data["cards"]] == ["rank 1, the winner"] * 2
+    assert all(card["lines"] == [] for card in data["cards"])

@@ -707,3 +707,33 @@ def test_a_number_set_between_the_choices_is_drawn(tmp_path):
     results = pj.search(pj.supervised("wine"), space, trials=4, epochs=2, scheduler=setting)
     assert results.hparams(0)["learning_rate"] == 0.03
     assert "0.03" in results.report(tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize("value", [np.int64(2), jax.numpy.int32(2)])
+def test_a_scheduler_sets_numbers_of_numpy_and_jax_in_a_run_with_a_directory(value, tmp_path):
+    def setting(problem):
+        def step(state, trials):
+            if state == 0:
+                return 1, pj.Decision(add=problem.propose(2), until={0: 1, 1: 1})
+            return 2, pj.Decision() if state == 2 else pj.Decision(set={0: {"k": value}}, until={0: 2, 1: 2})
+
+        return pj.Scheduler(int, step)
+
+    epoch = lambda state, hparams, data: (state + hparams["k"], {"loss": 1.0 * state})
+    task = pj.Task(lambda key, hparams, data: jax.numpy.int32(0), epoch, ())
+    space = {"k": pj.integers(1, 4)}
+    results = pj.search(task, space, trials=2, epochs=2, scheduler=setting, out=tmp_path / "run")
+    assert results.hparams(0)["k"] == 2
+
+
+def test_a_value_that_is_no_branch_is_not_set():
+    """The program would take another branch without a word."""
+    hints = pj.Hints(branches=("k",))
+    epoch = lambda state, hparams, data: (state + hparams["k"], {"loss": 1.0 * state})
+    task = pj.Task(lambda key, hparams, data: jax.numpy.int32(0), epoch, (), hints=hints)
+    space = pj.Space(k=pj.choice(2, 4))
+    session = pj.Session(task, space.sample(2), space=space)
+    session.train(1)
+    with pytest.raises(ValueError, match="k=3: the program branches for 2, 4; set one of them"):
+        session.set(0, k=3)
+    session.set(0, k=4)

@@ -19,9 +19,10 @@ def test_permuting_the_test_labels_changes_no_byte(rows, tmp_path):
     other = task._replace(data=task.data._replace(test=wrong))
     values = []
     for name, each in (("right", task), ("wrong", other)):
-        results = pj.search(each, SPACE, trials=12, epochs=8, out=tmp_path / name)
+        asked = {"rank": pj.best(keep=12), "scheduler": "halving", "out": tmp_path / name}
+        results = pj.search(each, SPACE, trials=12, epochs=8, **asked)
         values.append(results.summary["test_value"])
-    for file in ("trials.parquet", "curves.parquet"):
+    for file in ("trials.parquet", "curves.parquet", "decisions.jsonl", "best/arrays.safetensors"):
         assert (tmp_path / "right" / file).read_bytes() == (tmp_path / "wrong" / file).read_bytes()
     assert values[0] > values[1]
 

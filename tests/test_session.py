@@ -584,3 +584,26 @@ def test_an_interrupted_change_is_no_epoch(task, monkeypatch):
 
 def interrupted(trials):
     raise KeyboardInterrupt
+
+
+def test_a_session_that_was_superseded_commits_nothing(task, tmp_path):
+    first = Session(task, HPARAMS, out=tmp_path / "run")
+    first.train(1)
+    second = Session(task, HPARAMS, out=tmp_path / "run", resume=True)
+    second.train(2)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match="another session resumed"):
+        first.commit()
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+
+
+def test_numbers_of_numpy_and_jax_are_taken_with_a_directory_too(task, tmp_path):
+    session = Session(task, HPARAMS, out=tmp_path / "run")
+    session.train(1)
+    session.set(np.int64(0), learning_rate=np.float32(0.25))
+    session.set(learning_rate=jax.numpy.float32(0.125), momentum=np.float64(0.5))
+    session.stop(np.int64(0))
+    session.lift(np.argmax([1.0]))
+    session.train(1)
+    assert session.hparams["learning_rate"] == 0.125
+    assert Session(task, HPARAMS, out=tmp_path / "run", resume=True).hparams == session.hparams

@@ -1,7 +1,10 @@
 """Rows that count for more: as if there were more of them, as scikit-learn balances them, and nowhere else."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from sklearn.utils.class_weight import compute_class_weight
 
 import popjax as pj
@@ -32,6 +35,33 @@ def test_a_weight_of_two_is_the_row_twice(x64):
     assert not np.allclose(weighed["val_loss"], curves(X, Y, HELD, len(REST))["val_loss"], rtol=1e-4)
 
 
+class Net(nnx.Module):
+    def __init__(self, hparams, rngs):
+        self.hidden = nnx.Linear(5, 6, rngs=rngs, param_dtype=float)
+        self.out = nnx.Linear(6, 1, rngs=rngs, param_dtype=float)
+
+    def __call__(self, x):
+        return self.out(jnp.tanh(self.hidden(x)))
+
+
+@pytest.mark.parametrize("batch", [8, 15])
+def test_a_weight_is_a_factor_of_a_rows_loss_and_their_mean_is_one(x64, batch):
+    """In mini-batches too, which are not divided by the sum of their own weights."""
+    y, weight = X[:, 0] ** 2, RNG.uniform(0.2, 3, 60)
+    z, factor = (y - y[REST].mean()) / y[REST].std(), weight / weight[REST].mean()
+    asked = {"validation": HELD, "test": 0, "transform": "none"}
+    tasks = (
+        pj.supervised((X, y), Net, sample_weight=weight, **asked),
+        pj.supervised(
+            (X, np.stack([z, factor], 1)), Net, loss=lambda o, t: (o[:, 0] - t[:, 0]) ** 2 * t[:, 1], **asked
+        ),
+    )
+    space = {"learning_rate": 0.05, "momentum": 0.5, "batch_size": batch}
+    named, own = (pj.search(task, space, trials=1, epochs=6).params(0) for task in tasks)
+    for one, other in zip(jax.tree.leaves(named), jax.tree.leaves(own), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
 def test_balanced_is_scikit_learns():
     task = pj.supervised((X, Y), class_weight="balanced", validation=HELD, test=0)
     expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=Y[REST])
@@ -45,7 +75,7 @@ def test_balanced_is_scikit_learns():
 
 
 def test_rare_classes_are_found_where_they_count(rows):
-    """Nine in ten rows are of one class: balanced, the other one's recall is higher; no weight, no other bit."""
+    """Nine in ten rows are of one class: balanced, the other one's recall is higher; equal weights are none."""
     rare = (X[:, 0] > 1.1).astype(int)
     x, y = np.tile(X, (5, 1)) + 0.3 * RNG.normal(size=(300, 5)), np.tile(rare, 5)
     space = pj.Space(learning_rate=pj.log_uniform(0.01, 0.1), hidden=8)

@@ -277,7 +277,7 @@ class MemberTable:
     @property
     def trained(self) -> np.ndarray:
         """Int (trials,): the epochs to which a trial was trained, of resting members their own."""
-        if not self.resting.any():
+        if self.improved is None:
             return self.done
         return np.where(self.resting, self.counted().trained, self.epochs).max((1, 2))
 

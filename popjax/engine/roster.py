@@ -149,6 +149,8 @@ class Roster:
         if functions.dynamic[name] is int and not scale.whole:
             raise ValueError(f"{name}={value!r}: it started as a whole number; give one, or start with {name}=1.0")
         traced = functions.scales[name]
+        if value not in (known := functions.branches.get(name, (value,))):
+            raise ValueError(f"{name}={value}: the program branches for {', '.join(map(str, known))}; set one of them")
         if name in functions.sizes:
             if not traced.low <= value <= traced.high or traced.from_unit(traced.to_unit(value)) != value:
                 raise ValueError(f"{name}={value}: the program was made for {traced}")

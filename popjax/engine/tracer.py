@@ -92,6 +92,22 @@ class Tracer:
     def static_names(self, static: set[str]) -> set[str]:
         """The names that must be static, including `static`; raises ValueError naming one that is to be marked.
 
+        Also beside other static values than the first trial has: they follow from the space, whichever trial is first.
+        """
+        while True:
+            found = self.static_of_first(static)
+            try:
+                self.trace_others(found)
+            except NeedsStatic as error:
+                if error.name in found or error.name not in self.space:
+                    raise
+                static = static | {error.name}
+            else:
+                return found
+
+    def static_of_first(self, static: set[str]) -> set[str]:
+        """The names that must be static, including `static`, beside the static values of the first trial.
+
         Choices that are not numbers and scales marked static are static. Constant whole numbers are static, and so
         exact, where the task uses them as sizes, and all of them where it needs a Python value; else they are dynamic.
         """
@@ -120,6 +136,19 @@ class Tracer:
                 raise
             return static | constants
         return static | exact
+
+    def trace_others(self, static: set[str]) -> None:
+        """Raise NeedsStatic for a name that must be static beside another static value than the first trial has.
+
+        Other errors are those of a trial, if there is one with these values.
+        """
+        for other in self.others(static, {name for name in static if self.space[name].levels > 1}):
+            try:
+                other.trace(abstract(self.task.data))
+            except NeedsStatic:
+                raise
+            except Exception:
+                continue
 
     def needed(self, error: Exception, static: set[str]) -> tuple[str, Exception]:
         """The hyperparameter that is needed as a Python value, with the error where it alone is none.
@@ -170,14 +199,16 @@ class Tracer:
                 break
         return reads
 
-    def others(self, static: set[str]) -> list[MemberFunctions]:
+    def others(self, static: set[str], varied: set[str] | None = None) -> list[MemberFunctions]:
         """The functions with each value of one static hyperparameter in turn, or the ends of a range of numbers.
+
+        Of `varied` alone, if it is not None.
 
         The others are in the middle of their scales. A task may read some names only where a static one has a value
         that no trial has.
         """
         found = []
-        for name in sorted(static & set(self.space)):
+        for name in sorted((static if varied is None else varied) & set(self.space)):
             scale = self.space[name]
             values = getattr(scale, "values", (scale.low, scale.high) if scale.numeric else ())
             column = np.array(values, self.points[name].dtype)

@@ -23,6 +23,8 @@ let details = null; // of the picked trial
 let chart = null;
 let alone = null;
 let colors = {};
+let decided = false; // by the user, whether there are decades
+let leader = null; // the curve of the best trial, if it is not among those drawn
 let stale = false; // whether the figures are to be drawn again
 
 // -- what the server tells
@@ -36,7 +38,7 @@ function listen(metric) {
   stream.onopen = () => linked("lives", "live");
   stream.onerror = () => {
     linked("cut", "the connection is cut; trying again");
-    if (stream.readyState === EventSource.CLOSED) setTimeout(() => listen(metric), 3000); // it was refused
+    if (stream.readyState === EventSource.CLOSED) setTimeout(() => stream.readyState === EventSource.CLOSED && listen(box("metric").value), 3000); // it was refused
   };
 }
 
@@ -53,8 +55,17 @@ function take(told) {
     curve.length = Math.min(curve.length, first);
     curve.push(...values);
   }
+  const low = told.curves?.some(([, , values]) => values.some((value) => value !== null && value <= 0));
+  if (low && box("decades").checked && !decided) {
+    box("decades").checked = false; // there are no decades of such values
+    anew();
+  }
   if (told.status !== undefined) status = told.status;
-  if (told.figures) figures = told.figures;
+  if (told.figures) {
+    const changed = JSON.stringify(told.figures.best) !== JSON.stringify(figures.best);
+    figures = told.figures;
+    if (changed) lead();
+  }
   for (const line of told.log ?? []) log(line);
   const last = told.log?.findLast((line) => line.trial === picked);
   if (last) say(last.by === "user" ? "" : last.text);
@@ -80,6 +91,9 @@ function begin(known) {
   box("title").textContent = about.title;
   const options = about.metrics.map((name) => new Option(name, name, false, name === about.metric));
   box("metric").replaceChildren(...options);
+  decided = false;
+  leader = null;
+  box("cards").replaceChildren();
   box("decades").checked = LOSSES.test(about.metric) || (about.mode === "min" && about.metric === about.metrics[0]);
   for (const verb of ["pause", "end", "stop", "lift", "save"]) box(verb).hidden = !about.verbs.includes(verb);
   box("cloning").hidden = !about.verbs.includes("clone");
@@ -103,10 +117,10 @@ function cast(told) {
 }
 
 function over(told) {
-  stream.close();
   linked("cut", told.over);
-  for (const button of document.querySelectorAll("button")) button.disabled = true;
-  if (told.report) location.replace("report");
+  for (const button of document.querySelectorAll("button:not(.card)")) button.disabled = true;
+  if (told.report) location.replace("report"); // the stream ends with the page: the server waits for this tab
+  else stream.close();
 }
 
 // so many other tabs are open, and a browser has no connection left for what is asked
@@ -142,16 +156,12 @@ function cards() {
     shown.push([String(counts.stopped ?? 0), "stopped", ""], [String(counts.diverged ?? 0), "diverged", ""]);
     if (about.epochs !== null) shown.push([String(counts.done ?? 0), "trained to the end", ""]);
   }
-  const cells = shown.map(([figure, words, kind]) => {
-    const card = document.createElement("div"), bold = document.createElement("b"), text = document.createElement("span");
-    card.className = `card ${kind}`;
+  if (box("cards").childElementCount !== shown.length) box("cards").replaceChildren(...shown.map(([, , kind]) => card(kind)));
+  shown.forEach(([figure, words], at) => {
+    const [bold, text] = box("cards").children[at].children;
     bold.textContent = figure;
     text.textContent = words;
-    card.append(bold, text);
-    if (kind === "winner" && best) card.onclick = () => pick(best.trial);
-    return card;
   });
-  box("cards").replaceChildren(...cells);
   if (about.epochs === null) box("share").hidden = true;
   else if (figures.words) box("share").removeAttribute("value");
   else box("share").value = figures.share ?? 0;
@@ -160,6 +170,25 @@ function cards() {
   box("pause").textContent = figures.paused ? "Go on" : "Pause";
   box("end").textContent = figures.ending ? "Stopping after this epoch" : about.one ? "End" : "Stop after this epoch";
   box("end").disabled = Boolean(figures.ending);
+}
+
+// made once, so that a click on the best is not lost between two messages
+function card(kind) {
+  const made = document.createElement(kind === "winner" ? "button" : "div");
+  made.className = `card ${kind}`;
+  made.append(document.createElement("b"), document.createElement("span"));
+  if (kind === "winner") made.onclick = () => figures.best && pick(figures.best.trial);
+  return made;
+}
+
+// of many trials only some are drawn: the curve of the best is asked for
+async function lead() {
+  const best = figures.best?.trial;
+  if (best === undefined || places.has(best)) return (leader = null);
+  const told = await fetch(`trial/${best}?curve=${encodeURIComponent(about.metric)}`).then((answer) => answer.json()).catch(() => null);
+  if (!told?.curve || best !== figures.best?.trial) return;
+  leader = { trial: best, curve: told.curve };
+  stale = true;
 }
 
 function time(seconds) {
@@ -218,7 +247,7 @@ function tick(value) {
 }
 
 const ofPicked = () => curves[places.get(picked)] ?? details?.curve ?? [];
-const ofBest = () => curves[places.get(figures.best?.trial)] ?? [];
+const ofBest = () => curves[places.get(figures.best?.trial)] ?? (leader?.trial === figures.best?.trial ? leader?.curve : null) ?? [];
 
 const scales = (range) => ({
   x: { time: false, range: () => [0.5, reach() + 0.5] },
@@ -232,10 +261,10 @@ function draw() {
     width: drawn.length > 100 ? 0.8 : 1.2,
     alpha: drawn.length > 100 ? 0.45 : 0.8,
     stroke: () => colors[status[place]] ?? colors.t,
-    points: { show: false },
+    points: { show: () => curves[place]?.length === 1 }, // a line of one epoch is none
     spanGaps: false,
   }));
-  const thick = (name) => ({ label: name, width: 3, stroke: () => colors[name], points: { show: false } });
+  const thick = (name, curve) => ({ label: name, width: 3, stroke: () => colors[name], points: { show: () => curve().length === 1 } });
   const options = {
     width: box("curves").clientWidth,
     height: box("curves").clientWidth < 500 ? 320 : 420,
@@ -244,7 +273,7 @@ function draw() {
     cursor: { points: { show: false }, drag: { x: false, y: false, click: () => {} }, y: false, move: onEpoch },
     scales: scales(() => span(curves.filter((_, place) => status[place] !== "d").flat(), ofBest())),
     axes: axes(),
-    series: [{}, ...one, thick("best"), thick("picked")],
+    series: [{}, ...one, thick("best", ofBest), thick("picked", ofPicked)],
     hooks: { setCursor: [pointed] },
   };
   chart = new uPlot(options, table(), box("curves"));
@@ -347,7 +376,8 @@ async function look() {
   const wanted = picked, curve = places.has(picked) ? "" : `?curve=${encodeURIComponent(about.metric)}`;
   const told = await fetch(`trial/${wanted}${curve}`).then((answer) => answer.json()).catch(() => null);
   looking = false;
-  if (told !== null && wanted === picked) told.error ? unpick(told.error) : show(told); // null: the connection is cut
+  if (told !== null && wanted === picked) told.error ? unpick(told.error) : show(told);
+  else if (told === null && details?.trial !== picked) unpick("No answer: the connection is cut.");
   if (again || picked !== wanted) look();
 }
 
@@ -431,7 +461,10 @@ async function ask(change) {
 const whole = (id) => (box(id).value === "" ? null : Math.trunc(Number(box(id).value)));
 box("number").onchange = () => whole("number") !== null && pick(whole("number"));
 box("metric").onchange = () => listen(box("metric").value);
-box("decades").onchange = anew;
+box("decades").onchange = () => {
+  decided = true;
+  anew();
+};
 box("pause").onclick = () => ask({ verb: figures.paused ? "resume" : "pause" });
 box("end").onclick = () => ask({ verb: "end" });
 box("link").onclick = wake;

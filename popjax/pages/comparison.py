@@ -11,6 +11,7 @@ from popjax.pages.drawing import GREY, MIDDLE, POINT, WINNER, axis_for, layout, 
 from popjax.pages.figures.trials import card
 from popjax.pages.framing import loss
 from popjax.pages.headline import metric_text
+from popjax.pages.importance import among
 from popjax.pages.markup import section, table
 from popjax.space.space import Space
 from popjax.store.listing import figure_at
@@ -47,7 +48,7 @@ def comparison(runs: Mapping[str, Results]) -> tuple[str, str, dict[str, Any]]:
         turns = "Where the last epoch ranks, a line may turn back. " if last else ""
         caption = (
             f"The best {metric} of all trials after the same amount of training; the curve ahead on the left is "
-            f"sooner. {turns}Updates and seconds are those of the whole run, "
+            f"sooner. {turns}{' and '.join(figures).capitalize()} are those of the whole run, "
             "spread evenly over its epochs; rounds follow one another. Click on a line for its winner."
         )
         parts.append(section("The best by then", caption, f'<div class="panels wide">{boxes}</div>'))
@@ -63,7 +64,9 @@ def comparison(runs: Mapping[str, Results]) -> tuple[str, str, dict[str, Any]]:
 
 def lines_of(runs: Mapping[str, Results]) -> dict[str, Any]:
     """Name -> figure: the best value over updates, and over seconds if all runs tell them."""
-    figures = {"updates": best_by_then(runs, "updates", "model_steps")}
+    told = all(figure_at(results.summary, "model_steps") for results in runs.values())
+    first = ("updates", "model_steps") if told else ("epochs", "")  # of tasks that do not tell their updates
+    figures = {first[0]: best_by_then(runs, *first)}
     if all(figure_at(results.summary, "wall_seconds") for results in runs.values()):
         figures["seconds"] = best_by_then(runs, "seconds", "wall_seconds")
     return figures
@@ -129,7 +132,7 @@ def reached(results: Results) -> tuple[np.ndarray, np.ndarray]:
     """
     done, curve = results.trained.min((1, 2)), mean_member(results.counted.values[results.metric])
     top = np.fmax if results.metric.mode == "max" else np.fmin
-    counts = ~results.diverged & results.feasible
+    counts = among(results)
     spent, best, before, record = [], [], 0, np.nan
     for one in np.unique(results.rounds):
         trials = np.flatnonzero(results.rounds == one)
@@ -149,11 +152,11 @@ def thinned_columns(*columns: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def best_by_then(runs: Mapping[str, Results], name: str, key: str) -> dict[str, Any]:
-    """Figure of each run's best value over its cost: `key` of the summary in total, or the number of epochs."""
+    """Figure of each run's best value over its cost, in total `key` of the summary; "": the number of epochs."""
     traces, heights = [], []
     for at, (run, results) in enumerate(runs.items()):
         share, best = thinned_columns(*reached(results))
-        whole = figure_at(results.summary, key) or results.trained.sum()
+        whole = results.trained.sum() if key == "" else figure_at(results.summary, key)
         what = f"{templated(run)}: %{{y:.4g}} after %{{x:.3g}} {name}<extra></extra>"
         stroke = {"color": COLORS[at % len(COLORS)], "width": 2, "dash": DASHES[at % len(DASHES)]}
         marker = {"symbol": SYMBOLS[at % len(SYMBOLS)], "size": 7, "maxdisplayed": 12}
@@ -163,7 +166,7 @@ def best_by_then(runs: Mapping[str, Results], name: str, key: str) -> dict[str, 
         heights.append(best)
     first, values = next(iter(runs.values())), np.concatenate(heights)
     height = axis_for(first.metric, *scope(first.metric, values, values, loss(first, first.metric)))
-    axis = ruled(name, type="log", dtick="D2", tickformat="~s" if name == "updates" else "~g")
+    axis = ruled(name, type="log", dtick="D2", tickformat="~g" if name == "seconds" else "~s")
     said = "; ".join(f"{run} reaches {results.best.value:.4g}" for run, results in runs.items() if results.best)
     return {"traces": traces, "layout": layout(height=380, showlegend=True, xaxis=axis, yaxis=height), "alt": said}
 

@@ -133,6 +133,12 @@ def among_the_best(results: Results) -> np.ndarray:
     return ranks <= np.sort(ranks)[math.ceil(len(ranks) / 10) - 1]
 
 
+def among(results: Results) -> np.ndarray:
+    """True (trials,) within the limits of the rule and not diverged; if no trial is, for all that did not diverge."""
+    within = ~results.diverged & results.feasible
+    return within if within.any() else ~results.diverged
+
+
 def value_ranks(results: Results) -> np.ndarray:
     """Number of distinct values better than a trial's (trials,).
 
@@ -140,9 +146,7 @@ def value_ranks(results: Results) -> np.ndarray:
     count.
     """
     values = results.values[results.metric] * (1 if results.metric.mode == "min" else -1)
-    counts = ~results.diverged
-    if (counts & results.feasible).any():
-        counts &= results.feasible
+    counts = among(results)
     distinct, ranks = np.unique(values[counts], return_inverse=True)
     places = np.full(len(values), len(distinct))
     places[counts] = ranks

@@ -2,7 +2,8 @@
 // Parallel coordinates on a canvas: plotly's own need WebGL, which many remote desktops lack.
 
 // `on.select(trials)` is told which trials the brushes choose, null for all, and `on.pick(trial)` which line was clicked
-function parallelCoordinates(box, data, colors, on) {
+// `kept`: the brushes of the figure that this one replaces
+function parallelCoordinates(box, data, colors, on, kept) {
   const axes = data.axes, count = axes[0].units.length, width = Math.max(box.clientWidth, 126 * axes.length);
   const top = 44, height = 330, bottom = top + height, lost = bottom + 26, total = lost + 16;
   const place = (axis) => 46 + (axis * (width - 150)) / Math.max(axes.length - 1, 1);
@@ -11,7 +12,7 @@ function parallelCoordinates(box, data, colors, on) {
   const broken = new Set(data.lost);
   const rank = new Map(data.order.map((trial, position) => [trial, position]));
   const drawing = [...Array(count).keys()].sort((a, b) => (rank.get(b) ?? count) - (rank.get(a) ?? count));
-  const brushes = axes.map(() => null);
+  const brushes = kept ?? axes.map(() => null); // of each axis from and to, in pixels down; null for all
   const canvas = box.querySelector("canvas"), svg = box.querySelector("svg");
   const pen = canvas.getContext("2d"), sharp = window.devicePixelRatio || 1;
   const over = box.querySelector(".over"), light = over.getContext("2d");
@@ -119,6 +120,7 @@ function parallelCoordinates(box, data, colors, on) {
     };
     hit.setAttribute("aria-valuenow", 50);
     hit.setAttribute("aria-valuetext", "all");
+    if (brushes[at]) show();
     hit.addEventListener("pointerdown", (event) => {
       start = here(event);
       hit.setPointerCapture(event.pointerId);
@@ -168,5 +170,5 @@ function parallelCoordinates(box, data, colors, on) {
     brushable(at);
   });
   draw();
-  return { hold };
+  return { hold, brushes };
 }

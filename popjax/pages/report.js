@@ -51,7 +51,7 @@ let held = null, rows = null, lines = null;
 function trialOf(name, { data, customdata, text, pointNumber }) {
   if (name === "curves") return text === undefined ? null : Number(text);
   if (/^(panel|front)(-|$)/.test(name)) return customdata ? customdata[0] : null;
-  if (name === "tree") return Number(/^trial (\d+)/.exec(text)?.[1] ?? NaN) || null;
+  if (name === "tree") return /^trial \d+/.test(text) ? Number(text.slice(6).match(/^\d+/)[0]) : null;
   if (name.startsWith("history-") && data.meta) return data.meta[data.x.slice(0, pointNumber).filter((x) => x === null).length];
   return null;
 }
@@ -155,7 +155,7 @@ function panel(at) {
     const values = trace.customdata.map(([trial]) => metric.values[place.get(trial)]);
     const y = values.map((value) => shown(metric, value === null ? null : Math.min(Math.max(value, low), high)));
     const customdata = trace.customdata.map(([trial, label], index) => [trial, label, values[index] ?? "none", hyperparameters(trial)]);
-    const hovertemplate = trace.hovertemplate.replace(PAGE.heights.metrics[0].hover, metric.hover).replace("<extra>", "%{customdata[3]}<extra>");
+    const hovertemplate = trace.hovertemplate.replace(`<br>${PAGE.heights.metrics[0].hover} %{customdata[2]}`, () => `<br>${metric.hover} %{customdata[2]}`).replace("<extra>", "%{customdata[3]}<extra>");
     return { ...trace, y, customdata, hovertemplate };
   });
   draw(`panel-${at}`, moved, { ...layout, yaxis: { ...axis(metric), fixedrange: true } }, alt);
@@ -170,7 +170,7 @@ function chosen() {
 
 function parallel() {
   const on = { pick: hold, select: (trials) => rows?.select(trials) };
-  lines = parallelCoordinates(box("parallel"), PAGE.parallel, { ...painted(PAGE.colors), dark: DARK.matches }, on);
+  lines = parallelCoordinates(box("parallel"), PAGE.parallel, { ...painted(PAGE.colors), dark: DARK.matches }, on, lines?.brushes);
   if (held !== null) lines.hold(held);
 }
 

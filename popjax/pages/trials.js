@@ -20,13 +20,14 @@ function columnsOf(data) {
   const rank = new Map(data.order.map((trial, at) => [trial, at + 1]));
   const plain = (name, values) => ({ name, text: (trial) => String(values[trial]), key: (trial) => values[trial] });
   const metric = (name, at) => ({
-    name, key: (trial) => data.values[at][trial],
+    name, key: (trial) => data.values[at][trial], plain: (trial) => figure(data.values[at][trial]),
     text: (trial) => figure(data.values[at][trial]) + (at === 0 && data.error?.[trial] != null ? ` ± ${data.error[trial]}` : ""),
   });
   const hyperparameter = (name, at) => {
     const numbers = data.labels[at].map((label) => (label === "–" ? null : Number(label)));
     const words = numbers.some((value) => Number.isNaN(value));
-    return { name, text: (trial) => data.labels[at][trial], key: (trial) => (words ? data.labels[at][trial] : numbers[trial]) };
+    const label = (trial) => data.labels[at][trial];
+    return { name, text: label, key: (trial) => (words && label(trial) !== "–" ? label(trial) : numbers[trial]) };
   };
   return [
     { name: "rank", text: (trial) => String(rank.get(trial) ?? "–"), key: (trial) => rank.get(trial) ?? null },
@@ -57,8 +58,8 @@ function trialTable(data, pick) {
   let rows = [], by = 0, down = false, chosen = null, held = null, current = 0, drawn = "";
 
   const cell = (text, column) => made("td", cut(text), column.name === "status" ? { class: "word" } : {});
-  function row(trial, at) {
-    const line = made("tr", undefined, { "aria-rowindex": at + 2, "data-trial": trial, tabindex: at === current ? 0 : -1 });
+  function row(trial, at, reached) {
+    const line = made("tr", undefined, { "aria-rowindex": at + 2, "data-trial": trial, tabindex: at === reached ? 0 : -1 });
     line.classList.toggle("winner", trial === data.winner);
     line.setAttribute("aria-selected", trial === held);
     line.append(...columns.map((column) => cell(column.text(trial), column)));
@@ -75,7 +76,8 @@ function trialTable(data, pick) {
     if (!always && drawn === `${first} ${last}`) return;
     drawn = `${first} ${last}`;
     const focused = body.contains(document.activeElement);
-    const lines = rows.slice(first, last).map((trial, at) => row(trial, first + at));
+    const reached = current >= first && current < last ? current : first; // by the keyboard
+    const lines = rows.slice(first, last).map((trial, at) => row(trial, first + at, reached));
     body.replaceChildren(...(first ? [space(first)] : []), ...lines, ...(last < rows.length ? [space(rows.length - last)] : []));
     if (focused) body.querySelector('tr[tabindex="0"]')?.focus({ preventScroll: true });
   }
@@ -87,6 +89,7 @@ function trialTable(data, pick) {
     kept.textContent = `${number(rows.length)} of ${number(count)} trials`;
     box.firstElementChild.setAttribute("aria-rowcount", rows.length + 1);
     [...head.children].forEach((name, at) => name.setAttribute("aria-sort", at !== by ? "none" : down ? "descending" : "ascending"));
+    box.scrollTop = Math.min(box.scrollTop, Math.max(0, (rows.length + 1) * ROW - box.clientHeight)); // of fewer rows
     draw(true);
   }
   function reach(at, focus) {
@@ -129,7 +132,7 @@ function trialTable(data, pick) {
   });
   document.getElementById("download").addEventListener("click", () => {
     const quoted = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-    const lines = [columns.map((column) => column.name), ...rows.map((trial) => columns.map((column) => column.text(trial)))];
+    const lines = [columns.map((column) => column.name), ...rows.map((trial) => columns.map((column) => (column.plain ?? column.text)(trial)))];
     const link = made("a", undefined, { download: "trials.csv" });
     link.href = URL.createObjectURL(new Blob([lines.map((line) => line.map(quoted).join(",") + "\n").join("")], { type: "text/csv" }));
     link.click();
@@ -147,7 +150,9 @@ function trialTable(data, pick) {
 function whyOf(data, trial) {
   const word = data.words[data.status[trial]], epochs = data.epochs[trial], value = data.values[0][trial];
   if (word === "diverged") return data.lost[trial];
-  const at = value === null ? "" : `, where ${data.metrics[0]} was ${figure(value)}`;
+  const then = epochs && data.curves ? data.curves[trial * data.last + epochs - 1] : null; // `value` may be of its best epoch
+  const known = value === null ? "" : `, with ${data.metrics[0]} ${figure(value)}`;
+  const at = then === null ? known : `, where ${data.metrics[0]} was ${figure(then)}`;
   if (word === "complete") return epochs < data.last ? `rests after epoch ${epochs}, out of patience` : "trained to the end";
   const beside = word === "pruned" ? placeOf(data, trial, epochs) : "";
   return epochs ? `${word} after epoch ${epochs} of ${data.last}${at}${beside}` : `${word} before its first epoch`;
@@ -190,7 +195,7 @@ function trialCard(data, trial, leave) {
   const list = made("dl"), pairs = [...data.names.map((name, at) => [name, data.labels[at][trial]]), ...data.fixed];
   pairs.push(...data.metrics.map((name, at) => [name, figure(data.values[at][trial])]));
   pairs.forEach(([name, value]) => list.append(made("dt", name), made("dd", value)));
-  const place = rank < 0 ? "" : trial === data.winner ? `, rank ${rank + 1}, the winner` : `, rank ${rank + 1} of ${number(data.order.length)}`;
+  const place = data.place !== undefined ? `, ${data.place}` : rank < 0 ? "" : trial === data.winner ? `, rank ${rank + 1}, the winner` : `, rank ${rank + 1} of ${number(data.order.length)}`;
   const curve = curveOf(data, trial);
   card.replaceChildren(
     close, made("h3", `${run}trial ${data.number ?? trial}${place}`), made("p", whyOf(data, trial)), ...(curve ? [curve] : []), list,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from popjax.core.storage import Corrupt, sha256, write_atomic
+from popjax.space.values import python_value
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -186,10 +187,9 @@ def arrays_of(content: bytes) -> dict[str, np.ndarray]:
 
 
 def jsonable(value: Any) -> Any:
-    """The value for JSON: a float that is not finite becomes None."""
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value
+    """The value for JSON: of NumPy and JAX Python's own, and None for a float that is not finite."""
+    value = python_value(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> str:

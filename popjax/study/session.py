@@ -28,6 +28,7 @@ from popjax.live.session import ONE, SEVERAL, SessionPage, Shown
 from popjax.rule import Rule
 from popjax.scheduler import Decision, Status
 from popjax.space.space import Space
+from popjax.space.values import python_value
 from popjax.store.cohort import state_in
 from popjax.store.decisions import Step
 from popjax.store.journal import Journal
@@ -236,6 +237,7 @@ class Session:
     def commit(self) -> None:
         """Make the states and, in curves.parquet, the curves durable, if there is a directory."""
         with self.alone:
+            self._check()
             self.trainer.commit()
             if self.directory is not None:
                 self.directory.write_curves(self.trainer.table.metrics, self.epoch)
@@ -296,9 +298,10 @@ class Session:
         alone reads, and a value that is no number of its kind; nothing is changed then.
         """
         trials = range(self.trials) if trial is None else [self._number(trial)]
+        values = {name: python_value(value) for name, value in values.items()}
         with self.alone:
             decision = Decision(set=dict.fromkeys(trials, values))
-            self._act(decision, change=Change("set", 0 if trial is None else trial, values=values))
+            self._act(decision, change=Change("set", 0 if trial is None else trials[0], values=values))
             self._show(", ".join(f"{name} = {cell(value)}" for name, value in values.items()), trial)
             if constraint := broken(self.trainer.roster.space, decision, self.trainer.roster.points):
                 tell(f"popjax: a point violates {constraint} now; it is trained so")
@@ -341,9 +344,10 @@ class Session:
     def _set_stopped(self, trial: int, stopped: bool, words: str) -> None:
         with self.alone:
             column = self.timeline.stopped
-            column[self._number(trial)] = stopped
-            self._act(Decision(), column, Change("stop" if stopped else "lift", trial))
-            self._show(words, trial)
+            number = self._number(trial)
+            column[number] = stopped
+            self._act(Decision(), column, Change("stop" if stopped else "lift", number))
+            self._show(words, number)
 
     def remark(self, verb: str) -> None:
         """Log that the models were watched ("watch") or saved ("save")."""

@@ -128,7 +128,9 @@ class Timeline:
         """Append the current snapshot, and drop the oldest beyond `MEMORY` bytes; at least two are kept."""
         trainer = self.trainer
         self.snapshots.append(trainer.snapshot())
-        size = max(member_bytes(trainer.roster.buckets[0]) * trainer.table.epochs.size, 1)
+        buckets, counts = np.unique(trainer.roster.bucket, return_counts=True)
+        trials = [member_bytes(trainer.roster.buckets[at]) for at in buckets]
+        size = max(int(np.dot(trials, counts)) * trainer.table.numbering.each, 1)
         while len(self.snapshots) > max(2, MEMORY // size):
             self.snapshots.popleft()
 

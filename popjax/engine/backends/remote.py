@@ -268,9 +268,11 @@ class Dispatch:
         if isinstance(answer, Done):
             if answer.unit != delivery.unit:
                 raise ValueError(f"{what} the answer for another unit of work; {remedy}")
-            if answer.epoch <= delivery.stands.epoch:
+            begins = delivery.segment.until == delivery.stands.epoch  # a first state is asked for, and no epoch
+            if answer.epoch < delivery.stands.epoch + (not begins):
                 raise ValueError(f"{what} epoch {answer.epoch} after epoch {delivery.stands.epoch}; {remedy}")
-            self.remote.roster.check_reported(delivery.stands.bucket, answer.metrics)
+            if not begins:
+                self.remote.roster.check_reported(delivery.stands.bucket, answer.metrics)
         elif isinstance(answer, Missing) and delivery.carries:
             raise ValueError(f"{what} no epoch: the worker lacks the last argument of submit; {remedy}")
         elif not isinstance(answer, Answer):

@@ -175,10 +175,11 @@ def trained(worker: str, task: Task, unit: Unit) -> Done:
         said: list[Message] = []
         train(job, prepared.context, said.extend, lambda: False)
         epochs = [(message.metrics, message.improved) for message in said if isinstance(message, Epoch)]
-        reports.append(jax.tree.map(lambda *columns: np.stack(columns, 1), *epochs))
+        if epochs:  # none of members that are only to have their first state
+            reports.append(jax.tree.map(lambda *columns: np.stack(columns, 1), *epochs))
         stands += [message.cohort.on_host() for message in said if isinstance(message, Position)]
     standing = join(stands)
-    metrics, improved = jax.tree.map(lambda *pieces: np.concatenate(pieces), *reports)
+    metrics, improved = jax.tree.map(lambda *pieces: np.concatenate(pieces), *reports) if reports else ({}, None)
     return Done(worker, unit.number, standing.epoch, metrics, improved, standing.arrays())
 
 

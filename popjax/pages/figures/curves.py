@@ -1,6 +1,7 @@
 """The learning curves of all trials, as one figure with gaps. No JAX here."""
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -35,7 +36,7 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
     if results.counted.resting.any():
         parts.append("a trial that rests, out of patience, ends there, and counts with its last value in the band")
     if results.pruned.any():
-        parts.append("a pruned trial's line ends where it was left")
+        parts.append("a pruned trial's line ends where it was left, and the median is of the others from there on")
     if results.stopped.any():
         parts.append("a stopped trial's line ends where it was stopped")
     caption = "; ".join(parts) + "." + thinning(len(curved(results)), len(results.diverged), "curves")
@@ -137,7 +138,9 @@ def metric_curves(results: Results, name: str, kept: list[int], lost: list[int])
         return {**known, "heights": [*([gapped(curve[kept])] if kept else []), *broken]}
     heights = [gapped(curve[kept]), *broken]
     present = mean_member(results.counted.present[name])
-    low, middle, high = np.quantile(present[learned(results)], [0.25, 0.5, 0.75], axis=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # an epoch that no trial has is a gap
+        low, middle, high = np.nanquantile(present[learned(results)], [0.25, 0.5, 0.75], axis=0)
     heights += [rounded(low), rounded(high), rounded(middle)]
     winner = curve[results.best.trial]
     if results.errors:

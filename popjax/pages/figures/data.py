@@ -145,7 +145,7 @@ def predicted_figure(found: np.ndarray, name: str = "") -> dict[str, Any]:
     point = {"mode": "markers", "marker": {"color": POINT, "size": 5, "opacity": 0.7}, "name": "test rows"}
     line = {"mode": "lines", "line": {"color": GREY, "width": 1}, "hoverinfo": "skip", "name": "the same"}
     what = "true %{x:.4g}, predicted %{y:.4g}<extra></extra>"
-    axes = {"xaxis": ruled(f"{name}, true" if name else "true"), "yaxis": ruled("predicted")}
+    axes = {"xaxis": ruled(f"{shown(name)}, true" if name else "true"), "yaxis": ruled("predicted")}
     return {
         "traces": [
             {"type": "scatter", "x": ends, "y": ends, **line},

@@ -11,7 +11,7 @@ from popjax.pages.drawing import INK, POINT, WINNER, axis_for, layout, rounded, 
 from popjax.pages.figures.figure import Drawing, Figure
 from popjax.pages.framing import framed
 from popjax.pages.headline import hparams_line, metric_text
-from popjax.pages.markup import legend, section, thinning
+from popjax.pages.markup import legend, section
 from popjax.store.results import Results
 from popjax.task import Metric
 
@@ -29,7 +29,7 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
         "for its hyperparameters. The winner is the front's best in the first."
     )
     finished = len(results.order)
-    caption += thinning(min(finished, DRAWN), finished, "trials")
+    caption += f" The first {DRAWN:,} of {finished:,} trials by rank are drawn." if finished > DRAWN else ""
     marks = legend([("", POINT, "trial"), ("ring", "transparent", "front"), ("star", WINNER, "winner")])
     boxes = "".join(f'<div class="figure" id="{name}"></div>' for name in plots_of(results, axes))
     return section("What a better trial costs", caption, marks + boxes)

@@ -70,6 +70,8 @@ def card(results: Results, axes: Sequence[Axis], run: str) -> dict[str, Any]:
     assert results.best is not None
     trial, whole = results.best.trial, table(results, axes)
     alone = {"labels": [], "values": [], "order": [0], "winner": 0, "run": printable(run), "number": trial}
+    alone["place"] = f"rank {int(np.flatnonzero(results.order == trial)[0]) + 1}, the winner"
+    alone["lines"] = []  # which directory a run has is not known here
     alone["labels"] = [[column[trial]] for column in whole["labels"]]
     alone["values"] = [[column[trial]] for column in whole["values"]]
     alone |= {name: [whole[name][trial]] for name in ("status", "epochs")}
