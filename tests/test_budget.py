@@ -148,6 +148,17 @@ def test_a_trial_without_a_state_is_passed_over():
     assert contenders(table, held).tolist() == [True, True, False, False], "a diverged one never wins"
 
 
+def test_a_trial_is_trained_as_far_as_the_member_whose_epochs_may_count():
+    """By best epochs a member counts that was trained further than the others; by the last one all count alike."""
+    for when, trained in (("best", [3, 1]), ("last", [1, 1])):
+        table = MemberTable(("loss",), Numbering(folds=2), pj.best("loss", "min", at=when), epochs=4, last=4)
+        table.grow(2)
+        for at, members in enumerate(([0, 1, 2, 3], [0], [0])):
+            better = np.ones(len(members), bool) if when == "best" else None
+            table.report(np.array(members), at, {"loss": np.full(len(members), 4.0 - at)}, better)
+        assert table.trained.tolist() == trained
+
+
 @pytest.mark.parametrize("when", ["last", "best"])
 @pytest.mark.parametrize("more", [{}, {"scheduler": pj.halving(min_epochs=2)}, {"folds": 1, "repeats": 2}])
 def test_it_goes_on_as_if_never_stopped(tmp_path, when, more):
