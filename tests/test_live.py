@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import Future
 
+import jax
 import numpy as np
 import pytest
 import stopping
@@ -874,3 +875,31 @@ def test_curves_at_and_below_zero_and_of_one_epoch_are_drawn(tab):
     board.finish()
     page.wait_for_selector("#link.cut")
     serving.close()
+
+
+def test_a_change_on_the_page_is_computed_as_the_session_is(monkeypatch):
+    """In float64, where an earlier state is trained again: settings of JAX are a thread's own."""
+    monkeypatch.setattr("popjax.study.timeline.MEMORY", 0)
+    with jax.enable_x64(True):
+        task, hparams = pj.supervised("wine"), {"learning_rate": 0.1, "hidden": 8}
+        lived, by_hand = pj.Session(task, hparams), pj.Session(task, hparams)
+        page = Page(lived.live())
+        lived.train(6)
+        by_hand.train(6)
+        assert page.ask(verb="back", epochs=4) == (200, {})
+        by_hand.back(4)
+        lived.train(4)
+        by_hand.train(4)
+        assert by_hand.curves["val_loss"].dtype == np.float64
+        assert lived.curves["val_loss"].tobytes() == by_hand.curves["val_loss"].tobytes()
+        lived.page.close()
+
+
+def test_a_page_whose_search_was_refused_is_not_taken_again(tmp_path):
+    task, space = pj.objective(lambda key, hparams: {"loss": hparams["x"]}), {"x": pj.uniform(0, 1)}
+    pj.search(task, space, trials=4, out=tmp_path / "run")
+    live = pj.live.Live()
+    with pytest.raises(ValueError, match="holds a run"):
+        pj.search(task, space, trials=4, out=tmp_path / "run", live=live)
+    with pytest.raises(ValueError, match="this live page has shown a search already; make another"):
+        pj.search(task, space, trials=4, live=live)

@@ -9,6 +9,7 @@ equal share of a batch's capacity, and its own count.
 import functools
 import itertools
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import jax
@@ -425,3 +426,11 @@ def signature(functions: MemberFunctions, data: Any, capacity: int, lanes: int, 
 def jax_settings() -> tuple[Any, ...]:
     """JAX's current settings, in the order of SETTINGS."""
     return tuple(getattr(jax.config, name) for name in SETTINGS)
+
+
+def under(values: tuple[Any, ...]) -> ExitStack:
+    """A context with these values of JAX's SETTINGS."""
+    stack = ExitStack()
+    for setting, value in zip(SETTINGS, values, strict=True):
+        stack.enter_context(getattr(jax, setting.removeprefix("jax_"))(value))
+    return stack

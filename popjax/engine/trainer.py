@@ -138,7 +138,8 @@ class Trainer:
         metrics = roster.traced.metrics
         self.table = MemberTable(metrics, config.numbering, config.rule, dtype=dtype, epochs=last or 1, last=last)
         known = total()  # of the devices; on those whose memory is not known no state waits
-        bound = None if last is None else int(WAITING * (known or host_total()))
+        host = host_total()  # where they wait
+        bound = None if last is None else int(WAITING * min(known or host, host))
         self.states = States(self.table, bound, host_only=known is None)
         commits = self.journal.commits
         self.checkpoint = None if commits is None else Checkpoint(commits, self.table, self.states)

@@ -109,6 +109,7 @@ class Live(Progress, Steered):
         self.board.fail()
 
     def leave(self) -> None:
+        self.person.end()  # also of a search that was refused: the page cannot be opened again
         self.serving.close()
 
     def say(self, line: str) -> None:

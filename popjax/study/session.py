@@ -20,6 +20,7 @@ from popjax.engine.caps import levels
 from popjax.engine.checkpoint import check_arrays
 from popjax.engine.identity import check_same, code
 from popjax.engine.measure import rebuilt, state_of, watched
+from popjax.engine.member import jax_settings, under
 from popjax.engine.roster import Roster
 from popjax.engine.traced_task import Config, TracedTask
 from popjax.engine.trainer import Timer, Trainer
@@ -264,12 +265,13 @@ class Session:
 
     def watch(self, page: SessionPage) -> None:
         """Show the models on a page and carry out its requests; the page does not keep the session alive."""
-        mine = weakref.WeakMethod(self.obey)
+        mine, settings = weakref.WeakMethod(self.obey), jax_settings()
 
         def obey(change: Change) -> None:
             if (method := mine()) is None:
                 raise ValueError("the session is gone")
-            method(change)
+            with under(settings):  # the page's threads have settings of their own
+                method(change)
 
         title = "a model in training" if self.single else f"{plural(self.trials, 'model')} in training"
         metrics = tuple(dict.fromkeys((self.task.metric, *self.trainer.table.metrics)))

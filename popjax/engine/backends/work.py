@@ -10,7 +10,6 @@ import os
 import socket
 import threading
 from collections import OrderedDict
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +23,7 @@ from popjax.core.trees import abstract
 from popjax.engine.backends.local import Job, train
 from popjax.engine.backends.protocol import Context, Epoch, Message, Position, Segment
 from popjax.engine.compiler import COMPILER
-from popjax.engine.member import SETTINGS, MemberFunctions, Members, Programs, on_devices
+from popjax.engine.member import MemberFunctions, Members, Programs, on_devices, under
 from popjax.engine.memory import OutOfMemory, crowded, ran_out, refused_bytes
 from popjax.engine.plan import Lanes
 from popjax.store.cohort import Arrays, Cohort, OnHost, join
@@ -228,14 +227,6 @@ class Cache:
 
 
 TASK_CACHE, PLAN_CACHE = Cache(TASKS), Cache(PLANS)
-
-
-def under(values: tuple[Any, ...]) -> ExitStack:
-    """A context with these values of JAX's SETTINGS."""
-    stack = ExitStack()
-    for setting, value in zip(SETTINGS, values, strict=True):
-        stack.enter_context(getattr(jax, setting.removeprefix("jax_"))(value))
-    return stack
 
 
 def name() -> str:
