@@ -12,6 +12,7 @@ import pytest
 from popjax.core.storage import Corrupt, InUse, locked
 from popjax.store.cohort import Cohort, OnHost
 from popjax.store.commits import Commits, Record
+from popjax.store.files import read_arrays
 
 EPOCHS = 3
 
@@ -315,3 +316,36 @@ def test_a_state_that_is_a_link_is_not_followed(run, tmp_path):
     (tmp_path / "link").symlink_to(directory)
     with pytest.raises(Corrupt, match="is a link"):
         Commits.load(tmp_path / "link")
+
+
+@pytest.mark.parametrize("most", [2**28, 0])
+def test_files_beyond_a_size_are_not_put_together(most, tmp_path, monkeypatch):
+    """Else all states that were moved to the disk would be in memory at once; what they hold is the same."""
+    monkeypatch.setattr("popjax.store.commits.MERGED", most)
+    monkeypatch.setattr("popjax.store.commits.read_arrays", reading := Reading(read_arrays))
+    written = Commits(tmp_path)
+    for member in range(6):
+        written.settle(record([member], 1))
+        written.commit()
+    files = len([*tmp_path.glob("settled-*")])
+    assert files == 6 if most == 0 else files < 6
+    reading.alive.clear()
+    found = Commits.load(tmp_path)
+    assert reading.most < max(files, 4), "one file after the other"
+    assert content(found) == content(written)
+    assert sorted(content(found)[0]) == list(range(6))
+
+
+class Reading:
+    """Counts the arrays of files that are in memory at the same time."""
+
+    def __init__(self, read):
+        self.read, self.alive, self.most = read, [], 0
+
+    def __call__(self, *given):
+        found = self.read(*given)
+        array = next(iter(found.values()), None)
+        if array is not None:
+            self.alive.append(weakref.ref(array))
+        self.most = max(self.most, sum(one() is not None for one in self.alive))
+        return found

@@ -23,6 +23,7 @@ from popjax.store.files import digest_of_json, file_bytes, read_arrays, write_ar
 FILE = re.compile(r"(settled|standing)-\d{1,12}\.safetensors")
 MANIFEST = re.compile(r"commit-(\d{1,12})\.json")
 KEPT = 2
+MERGED = 2**28  # bytes of settled files that are put together, at most: they are in memory then
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -226,13 +227,19 @@ class Commits:
             self._latest.update(dict.fromkeys(cohort.members.tolist(), cohort))
 
     def _merged(self) -> tuple[list[tuple[str, list[Cohort]]], list[Record]]:
-        """The settled files to keep, and the records for a new file; merged so that each is larger than the next."""
+        """The settled files to keep, and the records for a new file; merged so that each is larger than the next.
+
+        What is merged is in memory at once, so files of more than MERGED bytes together are not.
+        """
         files = [(name, cohorts) for name, cohorts in self._files if any(self._live(one).any() for one in cohorts)]
         if not self._new:
             return files, []
         merged: list[str] = []
-        rows = sum(len(one.cohort.members) for one in self._new)
+        rows, size = sum(len(one.cohort.members) for one in self._new), 0
         while files and (more := sum(len(one.members) for one in files[-1][1])) <= rows:
+            size += (self.directory / files[-1][0]).stat().st_size
+            if size > MERGED:
+                break
             merged.append(files.pop()[0])
             rows += more
         old = [
@@ -275,13 +282,12 @@ class Commits:
         if whole and intact != listed:
             bad = next(name for name in listed if name not in intact)
             raise Corrupt(f"{str(self.directory / bad)!r} is damaged")
-        found = {name: read_arrays(self.directory / name) for name in intact}
-        self._latest = {}
-        settled = {name: records_of(arrays) for name, arrays in found.items() if not name.startswith("standing")}
-        self._files = [(name, [self._on_disk(one.cohort) for one in records]) for name, records in settled.items()]
-        for _, cohorts in self._files:
-            self._register(cohorts)
-        (arrays,) = [arrays for name, arrays in found.items() if name.startswith("standing")] or [{}]
+        self._latest, self._files = {}, []
+        for name in [name for name in intact if not name.startswith("standing")]:  # one at a time in memory
+            records = records_of(read_arrays(self.directory / name))
+            self._files.append((name, [self._on_disk(one.cohort) for one in records]))
+            self._register(self._files[-1][1])
+        (arrays,) = [read_arrays(self.directory / name) for name in intact if name.startswith("standing")] or [{}]
         kept = unprefixed("kept", arrays)
         for record in records_of(unprefixed("stand", arrays)):
             self.stand(record)
