@@ -173,7 +173,7 @@ ARRAYS = {
     "bool": (np.array([True, False, True, True, False]), (False, True)),
     "int8": (np.array([5, -3, 5, 5, -3], "int8"), (-3, 5)),
     "uint64": (np.array([5, 3, 5, 5, 3], "uint64"), (3, 5)),
-    "str": (np.array(["u", "v", "u", "nan", "u"]), ("nan", "u", "v")),
+    "str": (np.array(["u", "v", "u", "nano", "u"]), ("nano", "u", "v")),
     "object of texts": (np.array(["u", "NA", "u", "None", "u"], object), ("NA", "None", "u")),
     "object of truth values": (np.array([True, False, True, True, False], object), (False, True)),
     "object of integers": (np.array([5, -3, 5, 5, -3], object), (-3, 5)),

@@ -100,7 +100,7 @@ def targets_lost(y: np.ndarray) -> np.ndarray:
         return np.zeros(len(y), bool)
     there = present(y.ravel())
     if y.dtype.kind != "f":
-        there &= [not (isinstance(value, str) and is_missing(value)) for value in y.ravel().tolist()]
+        there &= np.array([not (isinstance(value, str) and is_missing(value)) for value in y.ravel().tolist()], bool)
     return ~there.reshape(len(y), math.prod(y.shape[1:])).all(1)
 
 

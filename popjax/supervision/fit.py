@@ -241,12 +241,12 @@ class Fit:
         losses = self.kind.losses(hparams, outputs, targets) if self.loss is None else self.loss(outputs, targets)
         if not hasattr(losses, "dtype"):
             raise ValueError(f"the loss returned {short(losses)}; return an array, one value a row")
-        if self.loss is not None and mixes_rows(self.loss, outputs, targets):
-            what = f"of outputs {outputs.shape} and targets {targets.shape} compares each row with the targets of all"
-            raise ValueError(f"the loss {what}; take outputs[:, 0]")
         if self.loss is not None and losses.shape != targets.shape[:1]:
             what = f"of outputs {outputs.shape} and targets {targets.shape} has the shape {losses.shape}"
             raise ValueError(f"the loss {what}; give one value a row, {targets.shape[:1]}")
+        if self.loss is not None and mixes_rows(self.loss, outputs, targets):
+            what = f"of outputs {outputs.shape} and targets {targets.shape} compares each row with the targets of all"
+            raise ValueError(f"the loss {what}; take outputs[:, 0]")
         if not jnp.issubdtype(losses.dtype, jnp.floating):
             raise ValueError(f"the loss gives {losses.dtype}, which has no gradient; give real numbers, not counts")
         return losses
@@ -353,7 +353,7 @@ def mixes_rows(loss: Callable[..., Any], outputs: jax.Array, targets: jax.Array)
     Such a loss takes targets of another number of rows too.
 
     >>> outputs, targets = jnp.zeros((4, 1)), jnp.zeros(4)
-    >>> mixes_rows(lambda o, t: abs(o - t).mean(-1), outputs, targets)
+    >>> mixes_rows(lambda o, t: abs(o - t[None]).mean(-1), outputs, targets)
     True
     >>> mixes_rows(lambda o, t: abs(o[:, 0] - t), outputs, targets)
     False
