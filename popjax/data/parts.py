@@ -84,11 +84,8 @@ def as_table(given: Any, target: Target, how: Reading = PLAINLY) -> Table:
     if len(names) != 1 and not (names and all(isinstance(name, str) for name in names)):
         raise ValueError(f"target={target!r}: give the name of a column, or a list of names")
     first = None if names[0] is None else str(names[0])
-    table = (
-        read_file(os.fspath(given), first, how)
-        if isinstance(given, str | os.PathLike)
-        else table_of(given, first, how.groups)
-    )
+    is_file = isinstance(given, str | os.PathLike)
+    table = read_file(os.fspath(given), first, how) if is_file else table_of(given, first, how.groups)
     return parted(table, [str(name) for name in names]) if len(names) > 1 else table
 
 

@@ -187,10 +187,9 @@ def classes(y: np.ndarray, name: str, target: str) -> tuple[np.ndarray, tuple[An
 
 def regression_doubt(y: np.ndarray, distinct: int, target: str) -> str:
     """Warning for a regression with so few distinct values that they may be classes; else empty."""
-    whole = y.dtype.kind != "f" or bool((y % 1 == 0).all())
-    most = (
-        DOUBTFUL if y.dtype.kind != "f" else MAX_CLASSES if whole else 2
-    )  # whole numbers with a missing one are floats
+    most = DOUBTFUL
+    if y.dtype.kind == "f":  # whole numbers too, where one was missing
+        most = MAX_CLASSES if (y % 1 == 0).all() else 2
     if distinct > most:
         return ""
     what = "real" if y.dtype.kind == "f" else "whole"

@@ -75,10 +75,9 @@ class CNN(nnx.Module):
             x = stage[0](x, pool=True)
             added = lambda i, x, stage=stage: x + stage[i](x)
             x = in_layers(added, self.further, self.certain, self.depth, x)
-        x = x.reshape(x.shape[0], -1, x.shape[-1]).swapaxes(
-            1, 2
-        )  # channels first: those without use are the last units
-        return self.out(self.dropout(x).swapaxes(1, 2).reshape(x.shape[0], -1))
+        rows, *_, channels = x.shape
+        first = x.reshape(rows, -1, channels).swapaxes(1, 2)  # so channels without use are the last units
+        return self.out(self.dropout(first).swapaxes(1, 2).reshape(rows, -1))
 
 
 class Convolution(nnx.Module):

@@ -52,7 +52,7 @@ class Quantile(Transform):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Rows (rows, ...), within 5.2 except for one-hot features."""
-        flat = x.reshape(x.shape[0], len(self.limit))  # len() of rows of unknown number, in an export, is an error
+        flat = x.reshape(x.shape[0], len(self.limit))  # an export's number of rows has no len
         return np.where(self.left, flat, normal(flat, self.quantiles, self.limit)).reshape(x.shape)
 
 

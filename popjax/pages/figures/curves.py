@@ -1,7 +1,6 @@
 """The learning curves of all trials, as one figure with gaps. No JAX here."""
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -138,9 +137,10 @@ def metric_curves(results: Results, name: str, kept: list[int], lost: list[int])
         return {**known, "heights": [*([gapped(curve[kept])] if kept else []), *broken]}
     heights = [gapped(curve[kept]), *broken]
     present = mean_member(results.counted.present[name])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # an epoch that no trial has is a gap
-        low, middle, high = np.nanquantile(present[learned(results)], [0.25, 0.5, 0.75], axis=0)
+    present = present[learned(results)]
+    there = np.isfinite(present).any(0)  # the epochs that a trial has
+    low, middle, high = np.full((3, len(there)), np.nan)
+    low[there], middle[there], high[there] = np.nanquantile(present[:, there], [0.25, 0.5, 0.75], axis=0)
     heights += [rounded(low), rounded(high), rounded(middle)]
     winner = curve[results.best.trial]
     if results.errors:
