@@ -265,17 +265,3 @@ def test_between_two_epochs_no_state_is_copied(rows, tmp_path, monkeypatch):
     space = {"learning_rate": pj.log_uniform(1e-3, 1e-1)}
     pj.search(pj.supervised(rows), space, trials=8, epochs=EPOCHS, rank=pj.best(keep=8), every=1, out=tmp_path / "run")
     assert set(epochs) == {EPOCHS}
-
-
-def test_of_long_epochs_too_commits_take_their_share_at_most(saver, say, clock, monkeypatch):
-    commit = saver.commits.commit
-    monkeypatch.setattr(saver.commits, "commit", lambda: (commit(), clock.__setitem__(0, clock[0] + 2.0)))
-    say(report([0, 1], 1, stands=True, long=True))
-    assert saver.commits.number == 1
-    for _ in range(12):
-        clock[0] += 3
-        say(report([0, 1], 2, stands=True, long=True))
-    assert saver.commits.number == 1
-    clock[0] += 4.2
-    say(report([0, 1], 3, stands=True, long=True))
-    assert (saver.commits.number, committed(saver)) == (2, {0: 3, 1: 3})

@@ -967,9 +967,9 @@ def test_pages_are_accessible(opened, accessible, browser, tmp_path, scheme, wid
     beside.goto(report.write_comparison(runs, tmp_path / "comparison.html").as_uri())
     beside.wait_for_selector("body[data-drawn]", state="attached")
     accessible(beside)
-    drawn = beside.evaluate("document.getElementById('updates').data.map(t => [t.line.dash, t.marker.symbol])")
+    drawn = beside.evaluate("document.getElementById('epochs').data.map(t => [t.line.dash, t.marker.symbol])")
     assert len({tuple(one) for one in drawn}) == 2, "by more than colour"
-    beside.evaluate("document.getElementById('updates').emit('plotly_click', { points: [{ curveNumber: 1 }] })")
+    beside.evaluate("document.getElementById('epochs').emit('plotly_click', { points: [{ curveNumber: 1 }] })")
     best = runs["two"].best
     assert f"two: trial {best.trial}, rank 1, the winner" in beside.locator("#card").inner_text()
     accessible(beside)

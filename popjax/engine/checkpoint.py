@@ -26,8 +26,7 @@ class Checkpoint:
     """Collects progress for the commits.
 
     When a commit is due, the segments in training are asked for their members' current state, and it is made
-    once all have answered. Segments with long epochs are not waited for: each long epoch is committed, unless the last
-    commit took so long that the next one is to wait.
+    once all have answered. Segments with long epochs are not waited for: each long epoch is committed.
     Waiting members are recorded when a commit is made or their hyperparameters change: a member's last record
     may be some epochs old, but its hyperparameters have not changed since.
 
@@ -47,7 +46,6 @@ class Checkpoint:
         self._answered: dict[Segment, bool] = {}  # segments in training with short epochs: True if answered
         self._slow: set[Segment] = set()  # segments in training with long epochs
         self._long = False  # a long epoch is to be committed
-        self._spared = 0.0  # before this instant another commit would take more than its share of the time
         self._ahead: set[int] = set()  # members that may be ahead of their record
 
     def take(self, message: Message) -> None:
@@ -103,8 +101,7 @@ class Checkpoint:
         A commit that is overdue by EVERY seconds waits for no segment.
         """
         now, due = time.monotonic(), self.request.due
-        answered = now >= due and (all(self._answered.values()) or now >= due + EVERY)
-        if answered or (self._long and now >= self._spared):
+        if self._long or (now >= due and (all(self._answered.values()) or now >= due + EVERY)):
             self.commit()
 
     def commit(self) -> None:
@@ -113,9 +110,7 @@ class Checkpoint:
         self.settle_waiting()
         self.commits.kept = dict(self.states.best)
         self.commits.commit()
-        spared = min((time.monotonic() - begun) / SHARE, LONGEST)
-        self._spared = time.monotonic() + spared
-        self.request.put_off(spared)
+        self.request.put_off(min((time.monotonic() - begun) / SHARE, LONGEST))
         self._answered, self._long = dict.fromkeys(self._answered, False), False
         self.states.to_disk(self.commits)
 

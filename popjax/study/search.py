@@ -75,7 +75,7 @@ def search(
             name: "processes:4", "dask:tcp://host:8786", "ray:auto", "slurm"; or one of these with retries,
             `popjax.Remote(executor, retries, mixed)`. Results have the same bits with each.
         out: directory for the results, which must not hold a run except on resume. States are committed to it every 2
-            seconds, or every epoch if that is longer, within a twentieth of the time.
+            seconds, within a twentieth of the time, or after every epoch that takes longer.
         resume: resume the run in `out`, or begin one in an empty directory; running a cell again in IPython does so by
             itself. `trials` may be raised: by any number with a random or sobol sampler, one round and no scheduler; of
             several rounds, and of a sampler that learns, by further rounds of the recorded size. `epochs` may be raised
