@@ -79,3 +79,18 @@ def everything(problem):
 def search(out=None, **settings):
     given = {"trials": 11, "epochs": EPOCHS, "seed": 2, "folds": 2, "rank": pj.best(keep=11), "out": out, **settings}
     return stopping.search(TASK, SPACE, scheduler=everything, **given)
+
+
+def sets_once(trials, trial, **values):
+    """A scheduler of two epochs of so many trials, that sets hyperparameters of one of them between the two."""
+
+    def scheduler(problem):
+        def step(state, now):
+            if state == 0:
+                return 1, pj.Decision(add=problem.propose(trials), until=dict.fromkeys(range(trials), 1))
+            until = dict.fromkeys(range(trials), 2)
+            return 2, pj.Decision() if state == 2 else pj.Decision(set={trial: values}, until=until)
+
+        return pj.Scheduler(int, step)
+
+    return scheduler

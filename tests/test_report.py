@@ -1390,7 +1390,6 @@ def test_brushes_stay_where_the_page_is_drawn_anew(opened):
         lambda: page.emulate_media(color_scheme="dark"),
         lambda: page.set_viewport_size({"width": 700, "height": 900}),
     ):
-        page.evaluate("box('parallel').dataset.was = 'drawn'")
         change()
         page.wait_for_timeout(300)
         assert selected(page) == before

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import steering_task
 import warm
-from steering_task import DATA, EPOCHS, SPACE, TASK, everything, search
+from steering_task import DATA, EPOCHS, SPACE, TASK, everything, search, sets_once
 from test_compilations import compilations
 
 import popjax as pj
@@ -694,35 +694,18 @@ def test_a_run_with_more_trials_than_asked_for_is_resumed_with_a_bar(tmp_path, c
 
 
 def test_a_number_set_between_the_choices_is_drawn(tmp_path):
-    def setting(problem):
-        def step(state, trials):
-            if state == 0:
-                return 1, pj.Decision(add=problem.propose(4), until=dict.fromkeys(range(4), 1))
-            rate = {"learning_rate": 0.03}
-            return 2, pj.Decision() if state == 2 else pj.Decision(set={0: rate}, until=dict.fromkeys(range(4), 2))
-
-        return pj.Scheduler(int, step)
-
     space = {"learning_rate": pj.choice(0.001, 0.01, 0.1)}
-    results = pj.search(pj.supervised("wine"), space, trials=4, epochs=2, scheduler=setting)
+    results = pj.search(pj.supervised("wine"), space, trials=4, epochs=2, scheduler=sets_once(4, 0, learning_rate=0.03))
     assert results.hparams(0)["learning_rate"] == 0.03
     assert "0.03" in results.report(tmp_path / "page.html").read_text()
 
 
 @pytest.mark.parametrize("value", [np.int64(2), jax.numpy.int32(2)])
 def test_a_scheduler_sets_numbers_of_numpy_and_jax_in_a_run_with_a_directory(value, tmp_path):
-    def setting(problem):
-        def step(state, trials):
-            if state == 0:
-                return 1, pj.Decision(add=problem.propose(2), until={0: 1, 1: 1})
-            return 2, pj.Decision() if state == 2 else pj.Decision(set={0: {"k": value}}, until={0: 2, 1: 2})
-
-        return pj.Scheduler(int, step)
-
     epoch = lambda state, hparams, data: (state + hparams["k"], {"loss": 1.0 * state})
     task = pj.Task(lambda key, hparams, data: jax.numpy.int32(0), epoch, ())
     space = {"k": pj.integers(1, 4)}
-    results = pj.search(task, space, trials=2, epochs=2, scheduler=setting, out=tmp_path / "run")
+    results = pj.search(task, space, trials=2, epochs=2, scheduler=sets_once(2, 0, k=value), out=tmp_path / "run")
     assert results.hparams(0)["k"] == 2
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import optuna
 import pytest
 from conftest import soaked
+from steering_task import sets_once
 from test_golden import GOLDEN, KINDS
 from test_tracking import events, series
 
@@ -109,17 +110,8 @@ def test_several_objectives_are_a_study_of_several(tmp_path):
 
 
 def test_a_value_set_below_a_log_range_is_written(tmp_path):
-    def setting(problem):
-        def step(state, trials):
-            if state == 0:
-                return 1, pj.Decision(add=problem.propose(2), until=dict.fromkeys(range(2), 1))
-            rate = {"learning_rate": 0.0}
-            return 2, pj.Decision() if state == 2 else pj.Decision(set={0: rate}, until=dict.fromkeys(range(2), 2))
-
-        return pj.Scheduler(int, step)
-
     space = {"learning_rate": pj.log_uniform(1e-3, 1)}
-    results = pj.search(pj.supervised("wine"), space, trials=2, epochs=2, scheduler=setting)
+    results = pj.search(pj.supervised("wine"), space, trials=2, epochs=2, scheduler=sets_once(2, 0, learning_rate=0.0))
     write_study(results, tmp_path / "study.journal", "set")
     study = optuna.load_study(storage=storage_in(tmp_path / "study.journal"), study_name="set")
     assert study.trials[0].params == {"learning_rate": 0.0}

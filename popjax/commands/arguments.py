@@ -156,7 +156,7 @@ def option_words(name: str, value: Any, default: Any) -> list[str]:
         return [flag if value else f"--no-{flag.removeprefix('--')}"]
     if not isinstance(value, tuple):
         return [flag, str(value)]
-    return [flag, *map(str, value)] if name == "near" else [word for one in value for word in (flag, str(one))]
+    return [flag, *map(str, value)] if name == "near" else [word for each in value for word in (flag, str(each))]
 
 
 class Named(NamedTuple):

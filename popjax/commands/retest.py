@@ -18,6 +18,7 @@ from popjax.core.counts import check_seed
 from popjax.core.storage import why_unwritable
 from popjax.core.text import plural, printable
 from popjax.data.columns import relevel, some
+from popjax.rule import Rule
 from popjax.space.scales import Choice
 from popjax.space.values import absent, present
 from popjax.tuning.verdict import MEANING, TUNE_AGAIN
@@ -141,8 +142,7 @@ def chosen_trials(results: "Results", fit: np.ndarray, top: int, background: int
     if len(ranked) == 0:
         raise ValueError("no trial that ranks fits these rows; give more rows")
     if len(results.rule.objectives) > 1:
-        loss = results.values[results.metric][ranked] * (1 if results.metric.mode == "min" else -1)
-        ranked = ranked[np.argsort(loss, kind="stable")]
+        ranked = ranked[np.argsort(Rule.loss(results.rule, results.values)[ranked], kind="stable")]
     won = ranked == (results.best.trial if results.best else -1)
     best = np.concatenate([ranked[won], ranked[~won]])[:top]
     others = np.setdiff1d(fit, best)
@@ -241,7 +241,6 @@ def train_again(
     """New values (trials, repeats) of the ranking metric, NaN for diverged; all are trained in one population."""
     from popjax.engine.traced_task import Config
     from popjax.executors.backend import Local
-    from popjax.rule import Rule
     from popjax.study.replay import train_points
 
     config = Config(

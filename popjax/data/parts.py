@@ -55,8 +55,8 @@ def parts_of(
     if isinstance(data, Dataset):
         if is_table(validation) or is_table(test) or isinstance(groups, str):
             raise ValueError("a Dataset is coded already: give parts by the numbers of rows, and groups as an array")
-        given = len(data) + len(data.dropped)
-        lost = data.dropped if groups is not None and np.shape(groups) == (given,) else ()
+        rows = len(data) + len(data.dropped)
+        lost = data.dropped if groups is not None and np.shape(groups) == (rows,) else ()
         return Parts(data, validation, test, group_numbers(groups, len(data) + len(lost), lost))
     if target is not None and is_pair(data):
         named = any(is_table(part) and not is_pair(part) for part in (validation, test))

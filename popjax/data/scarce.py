@@ -44,6 +44,6 @@ def digests(dataset: Dataset, rows: np.ndarray) -> Iterator[bytes]:
     arrays = [*entries(dataset.x), dataset.y]
     for begin in range(0, len(rows), PART):
         part = rows[begin : begin + PART]
-        table = np.column_stack([one[part].reshape(len(part), -1) for one in arrays]).astype(float)
+        table = np.column_stack([array[part].reshape(len(part), -1) for array in arrays]).astype(float)
         table += 0.0  # -0.0 has other bytes than 0.0
         yield from (hashlib.blake2b(row, digest_size=16).digest() for row in table)

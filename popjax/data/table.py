@@ -96,8 +96,8 @@ def targets_beside(x: Any, y: Any, name: str, outputs: Sequence[str]) -> np.ndar
         columns = [frame_column(output, series_of(y, at)) for at, output in enumerate(outputs)]
         return as_targets(joint_targets(columns, outputs, "y"), "y", name, rows)
     in_frame = hasattr(y, "isna") or narwhal(y)
-    given = cells_of(y) if in_frame and (is_frame or not isinstance(y.dtype, np.dtype)) else y
-    return as_targets(given, "DataFrame" if is_frame else "arrays", name, rows)
+    targets = cells_of(y) if in_frame and (is_frame or not isinstance(y.dtype, np.dtype)) else y
+    return as_targets(targets, "DataFrame" if is_frame else "arrays", name, rows)
 
 
 def parted(table: Table, outputs: Sequence[str]) -> Table:
@@ -169,8 +169,8 @@ def frame_columns(frame: Any, groups: str | None = None) -> tuple[dict[str, Colu
     names, faults = [str(name) for name in frame.columns], Faults()
     check_names("DataFrame", names)
     read = {name: group_column if name == groups else frame_column for name in names}
-    found = {name: faults.of(read[name], name, series_of(frame, index)) for index, name in enumerate(names)}
-    return {name: column for name, column in found.items() if column is not None}, tuple(faults)
+    columns = {name: faults.of(read[name], name, series_of(frame, index)) for index, name in enumerate(names)}
+    return {name: column for name, column in columns.items() if column is not None}, tuple(faults)
 
 
 def frame_column(name: str, series: Any) -> Column:

@@ -95,15 +95,15 @@ class Tracer:
         Also beside other static values than the first trial has: they follow from the space, whichever trial is first.
         """
         while True:
-            found = self.static_of_first(static)
+            names = self.static_of_first(static)
             try:
-                self.trace_others(found)
+                self.trace_others(names)
             except NeedsStatic as error:
-                if error.name in found or error.name not in self.space:
+                if error.name in names or error.name not in self.space:
                     raise
                 static = static | {error.name}
             else:
-                return found
+                return names
 
     def static_of_first(self, static: set[str]) -> set[str]:
         """The names that must be static, including `static`, beside the static values of the first trial.
@@ -142,7 +142,7 @@ class Tracer:
 
         Other errors are those of a trial, if there is one with these values.
         """
-        for other in self.others(static, {name for name in static if self.space[name].levels > 1}):
+        for other in self.others(static):
             try:
                 other.trace(abstract(self.task.data))
             except NeedsStatic:
@@ -199,17 +199,17 @@ class Tracer:
                 break
         return reads
 
-    def others(self, static: set[str], varied: set[str] | None = None) -> list[MemberFunctions]:
+    def others(self, static: set[str]) -> list[MemberFunctions]:
         """The functions with each value of one static hyperparameter in turn, or the ends of a range of numbers.
-
-        Of `varied` alone, if it is not None.
 
         The others are in the middle of their scales. A task may read some names only where a static one has a value
         that no trial has.
         """
         found = []
-        for name in sorted((static if varied is None else varied) & set(self.space)):
+        for name in sorted(static & set(self.space)):
             scale = self.space[name]
+            if scale.levels <= 1:
+                continue
             values = getattr(scale, "values", (scale.low, scale.high) if scale.numeric else ())
             column = np.array(values, self.points[name].dtype)
             points = {other: self.space[other].from_unit(np.full(len(column), 0.5)) for other in self.space}

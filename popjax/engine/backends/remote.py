@@ -269,7 +269,7 @@ class Dispatch:
             if answer.unit != delivery.unit:
                 raise ValueError(f"{what} the answer for another unit of work; {remedy}")
             begins = delivery.segment.until == delivery.stands.epoch  # a first state is asked for, and no epoch
-            if answer.epoch < delivery.stands.epoch + (not begins):
+            if answer.epoch < delivery.stands.epoch or (answer.epoch == delivery.stands.epoch and not begins):
                 raise ValueError(f"{what} epoch {answer.epoch} after epoch {delivery.stands.epoch}; {remedy}")
             if not begins:
                 self.remote.roster.check_reported(delivery.stands.bucket, answer.metrics)
