@@ -16,8 +16,11 @@ import popjax as pj
 from popjax.core.clock import Clock
 from popjax.engine.backends.work import PLAN_CACHE
 from popjax.engine.compiler import COMPILER, TUNING
+from popjax.engine.identity import code
+from popjax.engine.traced_task import Config, TracedTask
 from popjax.models.texts import embedded
 from popjax.rewriting.target import made_for
+from popjax.rule import Rule
 
 OURS = {name: case for name, case in (CASES | WITH_GYMNAX).items() if "by hand" not in name}
 RECORDED = json.loads((Path(__file__).parent.parent / "benchmarks" / "results" / "compiled.json").read_text())
@@ -116,6 +119,17 @@ def test_a_cpu_runs_an_accelerators_programs(plan, rows, x64):
     assert there.status.tolist() == here.status.tolist()
     for name, curve in here.curves.items():
         np.testing.assert_allclose(there.curves[name], curve, rtol=1e-9, err_msg=name)
+
+
+def test_a_run_of_one_trial_goes_on_with_its_own_program(rows, tmp_path):
+    """One member is one lane there, and no branch is real: also on resume, whose lanes are recorded."""
+    task = pj.supervised(rows)
+    space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1e-1), batch_size=pj.choice(8, 16))
+    with made_for("cuda"):
+        run = pj.search(task, space, trials=1, epochs=1, out=tmp_path).run
+        assert run["lanes"] == 1
+        again = TracedTask(task, space, Config.of_run(run, Rule("loss", "min")))
+        assert code(again) == run["code"]
 
 
 class Here(ThreadPoolExecutor):

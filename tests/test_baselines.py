@@ -173,6 +173,8 @@ def test_a_search_with_a_directory_fits_it_for_its_page(tmp_path, monkeypatch):
     """As the command does; one that writes no page takes no time for it."""
     monkeypatch.setattr("popjax.tuning.callbacks.beside.PAUSE", 0.0)
     ready, fits, fit, linear = threading.Event(), [], Beside.fit, baselines.linear_scores
+    begun, begin = [], Beside.begin
+    monkeypatch.setattr(Beside, "begin", lambda self, run: (begin(self, run), begun.append(self.thread))[1])
     monkeypatch.setattr(Beside, "fit", lambda self: (fit(self), ready.set()))
     monkeypatch.setattr(baselines, "linear_scores", lambda task, rows: (fits.append(rows), linear(task, rows))[1])
 
@@ -188,10 +190,11 @@ def test_a_search_with_a_directory_fits_it_for_its_page(tmp_path, monkeypatch):
     assert f"a linear model {scores['accuracy']:.4f}" in (tmp_path / "run" / "report.html").read_text()
     again = pj.search(task, SPACE, trials=2, epochs=2, out=tmp_path / "run", resume=True)
     assert again.summary["linear"] == results.summary["linear"]
+    assert [thread is not None for thread in begun] == [True, False]
     assert len(fits) == 1
-    ready.clear()
+    begun.clear()
     assert "linear" not in pj.search(task, SPACE, trials=2, epochs=2).summary
-    assert not ready.is_set()
+    assert not any(begun)
 
 
 def test_a_fit_that_fails_is_said_while_it_is_waited_for(capsys, monkeypatch):

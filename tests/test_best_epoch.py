@@ -12,9 +12,9 @@ import optax
 import pyarrow.parquet as pq
 import pytest
 import stopping
-import warm
 from conftest import soaked
 from flax import nnx
+from four_devices import on_four_devices
 from safetensors.numpy import load_file
 from test_compilations import compilations
 from test_resume import StopAt
@@ -395,9 +395,6 @@ def test_bits_do_not_depend_on_company():
 
 
 FOUR = """
-import jax, sys
-sys.path.insert(0, {tests!r})
-assert jax.local_device_count() == 4
 jax.config.update("jax_enable_x64", True)
 from test_best_epoch import saved
 saved("four")
@@ -422,9 +419,7 @@ def read(out):
 @pytest.mark.soak
 def test_four_devices_keep_the_same(tmp_path, environment, x64):
     """In float64, to 1e-9: XLA may round otherwise in the program of several devices."""
-    several = environment | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
-    done = warm.python(FOUR.format(tests=__file__.rpartition("/")[0]), cwd=tmp_path, environment=several)
-    assert done.returncode == 0, done.stderr
+    on_four_devices(FOUR, tmp_path, environment)
     saved(tmp_path / "one")
     four, one = read(tmp_path / "four"), read(tmp_path / "one")
     assert four.keys() == one.keys()

@@ -1,5 +1,6 @@
 """Members spread over several devices, and memory that runs out: the results are the same."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -352,6 +353,44 @@ def test_what_a_device_without_memory_does_not_give_back_is_trained_again(rows, 
     narrow = pj.search(task, SPACE, trials=40 * DEVICES, epochs=4, scheduler=scheduler)
     assert (OnDevices if scheduler else type(None)) in asked
     assert not narrow.stopped.any()
+    for name, values in whole.members.items():
+        assert values.tobytes() == narrow.members[name].tobytes()
+
+
+def test_a_changed_trial_whose_state_is_lost_is_not_trained_as_another(rows, refuse, monkeypatch, tmp_path):
+    """It would be, with what it was changed to from its first epoch on; a resume has the state of a commit."""
+
+    def changed_halfway(problem):
+        def step(number, trials):
+            whole = range(problem.trials)
+            if number == 0:
+                return 1, pj.Decision(add=problem.propose(problem.trials), until=dict.fromkeys(whole, 4))
+            rates = {trial: {"learning_rate": 0.01} for trial in whole}
+            return number + 1, pj.Decision(set=rates, until=dict.fromkeys(whole, 8)) if number == 1 else pj.Decision()
+
+        return pj.Scheduler(lambda: 0, step)
+
+    task = pj.supervised(rows)
+    search = lambda out, resume=False: pj.search(
+        task, SPACE, trials=16 * DEVICES, epochs=8, scheduler=changed_halfway, out=tmp_path / out, resume=resume
+    )
+    whole = search("whole")
+    monkeypatch.setattr("popjax.engine.checkpoint.EVERY", 0.0)
+    monkeypatch.setattr("popjax.engine.backends.local.threads", lambda: 1)
+    refuse(most=8, after=6)
+    stopped = Batch.stopped
+
+    def lost(progress, until):
+        if progress.training is not None and progress.epoch < until:
+            progress.saved = dataclasses.replace(progress.saved, state=None)
+            jax.tree.map(lambda array: array.delete(), progress.training)
+        return stopped(progress, until)
+
+    with monkeypatch.context() as card:
+        card.setattr(Batch, "stopped", lost)
+        with pytest.raises(MemoryError, match="the state of trial 0 is lost"):
+            search("narrow")
+    narrow = search("narrow", resume=True)
     for name, values in whole.members.items():
         assert values.tobytes() == narrow.members[name].tobytes()
 

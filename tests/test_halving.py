@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 import stopping
-import warm
+from four_devices import on_four_devices
 from test_compilations import compilations
 
 import popjax as pj
@@ -147,20 +147,8 @@ def test_stopped_at_a_rung_it_goes_on(tmp_path):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
-FOUR = """
-import jax, sys
-sys.path.insert(0, {tests!r})
-assert jax.local_device_count() == 4
-from test_halving import search
-search(scheduler="hyperband", out="run")
-"""
-
-
 def test_four_devices_do_the_same(tmp_path, environment):
-    four = environment | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
-    python = functools.partial(warm.python, cwd=tmp_path, environment=four)
-    done = python(FOUR.format(tests=__file__.rpartition("/")[0]))
-    assert done.returncode == 0, done.stderr
+    on_four_devices('from test_halving import search; search(scheduler="hyperband", out="run")', tmp_path, environment)
     there, here = pj.Results.load(tmp_path / "run"), search(scheduler="hyperband")
     assert there.epochs_run.tolist() == here.epochs_run.tolist()
     np.testing.assert_allclose(there.members["val_loss"], here.members["val_loss"], rtol=1e-4, atol=1e-12)

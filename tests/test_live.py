@@ -616,16 +616,55 @@ def test_what_is_asked_for_in_vain_is_said(start):
     assert "go on: " in "".join(run.said)
 
 
+VANISHING = """
+import jax.numpy as jnp
+import popjax as pj
+def epoch(state, hparams, data):
+    state = jnp.maximum(state * hparams["rate"], 1e-30)
+    return state, {"loss": state}
+task = pj.Task(lambda key, hparams, data: jnp.ones(()), epoch, ())
+"""
+
+
+def test_losses_of_thirty_decades_are_drawn(start, tab, tmp_path):
+    """From the first to the least, in decades and without."""
+    (tmp_path / "mine.py").write_text(VANISHING)
+    run, page = start("sweep", "--task", "mine:task", "--set", "rate=0.5", "--trials", 1, "--epochs", LAST, "--quiet")
+    page.wait(0, lambda told: told["epoch"] > 200)
+    there = tab(run.address)
+    for _ in range(2):
+        there.wait_for_timeout(500)
+        there.get_by_label("in decades").click()
+    there.wait_for_selector("#curves canvas")
+    assert page.ask(verb="end")[0] == 200
+    assert run.end() == 0
+
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+OF_TEXTS = f"""
+import jax.numpy as jnp
+import popjax as pj
+def epoch(state, hparams, data):
+    state = state * (hparams["rate"] if hparams["kind"] == {HOSTILE!r} else 0.5)
+    return state, {{"loss": state}}
+task = pj.Task(lambda key, hparams, data: jnp.ones(()), epoch, ())
+"""
+
+
 def test_a_hostile_name_is_shown_and_not_obeyed(start, tab, tmp_path):
     """A directory, and values of a choice."""
-    hostile = "<img src=x onerror=alert(1)>"
-    space = "optimizer = 'choice(\"sgd\", \"adam\")'\nlearning_rate = 'log_uniform(1e-4, 1)'\nmomentum = 0.9\n"
-    (tmp_path / "space.toml").write_text(space)
-    sweep = ("sweep", "--dataset", "wine", "--trials", 4, "--epochs", LAST, "--space", "space.toml", "--quiet")
-    run, page = start(*sweep, "--out", hostile, "--set", "hidden=20")
+    (tmp_path / "mine.py").write_text(OF_TEXTS)
+    (tmp_path / "space.toml").write_text(f"rate = 'uniform(0.1, 0.9)'\nkind = 'choice(\"{HOSTILE}\", \"<b>1</b>\")'\n")
+    sweep = ("sweep", "--task", "mine:task", "--trials", 8, "--epochs", LAST, "--space", "space.toml", "--quiet")
+    run, page = start(*sweep, "--out", HOSTILE)
     there = tab(run.address)
-    assert there.inner_text("h1") == f"{hostile}: 4 trials"
-    assert there.title() == f"{hostile}: 4 trials"
+    assert there.inner_text("h1") == f"{HOSTILE}: 8 trials"
+    assert there.title() == f"{HOSTILE}: 8 trials"
+    there.fill("#number", "0")
+    there.press("#number", "Enter")
+    kind = there.locator("#hparams tr", has=there.get_by_text("kind", exact=True))
+    assert {HOSTILE, "<b>1</b>"} & {*re.split(r"\s*[\t\n]\s*", kind.inner_text())}
+    assert there.query_selector("#hparams img, #hparams b") is None
     assert page.ask(verb="end")[0] == 200
     assert run.end() in (0, 1), "1 if no trial has finished an epoch by then"
 

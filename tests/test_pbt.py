@@ -1,7 +1,6 @@
 """Population-based training is a plain loop: what is copied, what is changed, and what the records say of it."""
 
 import copy
-import functools
 import math
 import threading
 
@@ -10,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import stopping
-import warm
 from conftest import soaked
+from four_devices import on_four_devices
 from test_compilations import compilations
 from test_schedulers import FILES, KILLED
 
@@ -322,20 +321,8 @@ def test_stopped_by_the_user_it_goes_on_with_the_same_bytes(tmp_path):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
-FOUR = """
-import jax, sys
-sys.path.insert(0, {tests!r})
-assert jax.local_device_count() == 4
-from test_pbt import search
-search(out="run")
-"""
-
-
 def test_four_devices_do_the_same(tmp_path, environment):
-    four = environment | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
-    python = functools.partial(warm.python, cwd=tmp_path, environment=four)
-    done = python(FOUR.format(tests=__file__.rpartition("/")[0]))
-    assert done.returncode == 0, done.stderr
+    on_four_devices('from test_pbt import search; search(out="run")', tmp_path, environment)
     there, here = Results.load(tmp_path / "run"), search()
     assert there.history.parents.tolist() == here.history.parents.tolist()
     np.testing.assert_allclose(there.members["loss"], here.members["loss"], rtol=1e-3, atol=1e-5)

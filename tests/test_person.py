@@ -160,12 +160,23 @@ def test_it_works_beside_halving():
     """A stopped trial is left out of later rungs, a changed one trains on, a clone takes part in the next rung."""
     scheduler = pj.halving(min_epochs=2)
     plain, whole = search(scheduler=scheduler)
-    best = plain.best.trial
-    script = {0: [Change("stop", best)], 2: [Change("set", int(plain.order[1]), values={"shift": 0.0})]}
+    best, second = plain.order[:2].tolist()
+    source = next(trial for trial in np.flatnonzero(plain.done[:, 0] == 4).tolist() if trial in (A, B, C))
+    target = next(trial for trial in (A, B, C) if plain.done[trial, 0] == 2)
+    script = {
+        0: [Change("stop", best)],
+        1: [Change("clone", target, source=source)],
+        3: [Change("set", second, values={"shift": 0.0})],
+    }
     results, page = search(script, scheduler=scheduler)
-    assert outcomes(page) == [None, None]
+    assert outcomes(page) == [None] * 3
     assert results.trials["status"].to_pylist()[best] == "stopped"
     assert results.done[best].max() == 1
+    assert results.members["loss"][second, ..., :4].tobytes() == plain.members["loss"][second, ..., :4].tobytes()
+    assert (results.members["loss"][second, ..., 4:] != plain.members["loss"][second, ..., 4:]).all()
+    assert results.done[second].max() == EPOCHS
+    assert results.history.lineage(target).tolist()[:4] == 2 * [source] + 2 * [target]
+    assert min(results.done[target].max(), results.done[source].max()) >= 4, "plainly it ends with the first rung"
     rungs = [decision.notes["epoch"] for decision in page.decisions if decision.notes and "epoch" in decision.notes]
     assert rungs == [decision.notes["epoch"] for decision in whole.decisions if decision.notes]
 

@@ -76,11 +76,12 @@ class TracedTask:
     def tracer(self) -> Tracer:
         """The tracer of the task on a random point; a tracer of other points shares what is traced.
 
-        It branches only where branches are real: with one lane, the default on a CPU.
+        It branches only where branches are real: with one lane on a CPU, the default there. A run of one trial has one
+        lane on an accelerator too, but may get more trials.
         """
         check_sizes(self.space)
         config, point = self.config, self.space.sample(1, self.config.seed)
-        branching = config.lanes == 1 or (config.lanes is None and on_cpu())
+        branching = on_cpu() and config.lanes in (None, 1)
         keeps_best = config.rule.at == "best"
         return Tracer(self.task, self.space, point, config.epochs, branching, keeps_best=keeps_best)
 

@@ -186,7 +186,8 @@ class Trainer:
         Stops at the end of an epoch once the timer's `stop` is set; another call goes on. When memory runs out,
         training goes on with fewer members at once, from where it was.
 
-        Returns False if it was stopped before the end.
+        Returns False if it was stopped before the end. Raises MemoryError if not even one member fits, or if a state is
+        lost that cannot be trained again.
         """
         step = self.journal.steps[number]
         decision = step.decision
@@ -201,6 +202,7 @@ class Trainer:
         self.table.aim(decision.until)  # on resume it may be cut shorter than it was when it was applied
         self.table.reach(max(decision.until.values(), default=0))
         while not self.timer.stop.is_set() and (due := self.states.due()):
+            self.table.check_states(cohort for cohort, _ in due)
             self._train(due)
         reached = bool((self.table.flat(self.table.epochs) >= self.table.goals()).all())
         self.states.pass_by(self.table.fulfil())

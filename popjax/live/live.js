@@ -7,6 +7,7 @@ const NAMES = { w: "has not begun", t: "trains", r: "waits", s: "is stopped", d:
 const LOSSES = /loss|mae|mse|mape|error/;
 const STEPS = [1, 10, 100, 1e3, 1e4, 1e5, 1e6].flatMap((power) => [power, 2 * power, 5 * power]); // of epochs
 const SAMPLED = 4000; // values that decide what a figure spans
+const LEAST = -20; // the lowest decade that is drawn: uPlot finds no end to ticks from 1e-23 on, a power that floats do not hold
 const DARK = window.matchMedia("(prefers-color-scheme: dark)");
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const number = (value) => (value === null || value === undefined ? "–" : String(Number(value.toPrecision(4))));
@@ -228,7 +229,7 @@ function axes() {
 // what most curves span: a few far values are not worth the room of all others, unless they are to be `kept`
 function span(some, kept = []) {
   const decades = box("decades").checked, can = drawable(decades);
-  const lengthened = (values) => values.filter((value) => can(value) !== null).map((value) => (decades ? Math.log10(value) : value));
+  const lengthened = (values) => values.filter((value) => can(value) !== null).map((value) => (decades ? Math.max(Math.log10(value), LEAST) : value));
   const few = some.length > SAMPLED ? some.filter((_, at) => at % Math.ceil(some.length / SAMPLED) === 0) : some;
   const values = lengthened(few).sort((a, b) => a - b), at = (share) => values[Math.round(share * (values.length - 1))];
   if (values.length === 0) return [0.1, 1];
@@ -237,7 +238,7 @@ function span(some, kept = []) {
   let low = Infinity, high = -Infinity;
   for (const value of inside) [low, high] = [Math.min(low, value), Math.max(high, value)];
   const air = 0.05 * (high - low) || 0.05 * Math.abs(high) || 0.1;
-  return decades ? [tick(10 ** (low - air)), 10 ** (high + air)] : [low - air, high + air];
+  return decades ? [tick(10 ** Math.max(low - air, LEAST)), 10 ** (high + air)] : [low - air, high + air];
 }
 
 // a value's first digit: uPlot counts the ticks of decades up from the lower end, and never ends where that is none
