@@ -7,10 +7,15 @@ const NAMES = { w: "has not begun", t: "trains", r: "waits", s: "is stopped", d:
 const LOSSES = /loss|mae|mse|mape|error/;
 const STEPS = [1, 10, 100, 1e3, 1e4, 1e5, 1e6].flatMap((power) => [power, 2 * power, 5 * power]); // of epochs
 const SAMPLED = 4000; // values that decide what a figure spans
-const LEAST = -20; // the lowest decade that is drawn: uPlot finds no end to ticks from 1e-23 on, a power that floats do not hold
+const LEAST = -20; // the lowest decade that is drawn: uPlot finds no end to ticks from 1e-23 on, which is no power of ten in floats
 const DARK = window.matchMedia("(prefers-color-scheme: dark)");
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const number = (value) => (value === null || value === undefined ? "–" : String(Number(value.toPrecision(4))));
+// four digits, in a room of nine characters
+function number(value) {
+  if (value === null || value === undefined) return "–";
+  const four = Number(value.toPrecision(4)), size = Math.abs(four);
+  return size === 0 || (size >= 1e-4 && size < 1e6) ? String(four) : four.toExponential().replace("+", "");
+}
 
 let about = null; // what never changes
 let drawn = []; // the trials whose curves are drawn, and the place of each

@@ -19,6 +19,7 @@ DESIGNS = {"sobol": "Sobol", "tpe": "TPE", "cmaes": "CMA-ES", "gp": "Gaussian pr
 
 NAMED = 20  # trials that are named one by one
 MATTER = 5  # columns that are named
+NAMES = 6  # hyperparameters that a title names
 FIRST_RUNG, FEW, MANY = 2, 16, 20_000  # epochs; range of trials for which halving is simulated
 
 
@@ -26,7 +27,9 @@ def title(results: Results) -> str:
     """What was searched, as text."""
     recorded = results.run.get("arguments")
     arguments = recorded if isinstance(recorded, Mapping) else {}
-    source = arguments.get("task") or arguments.get("dataset") or ", ".join(results.points)
+    names = list(results.points)
+    more = f" and {len(names) - NAMES} more" if len(names) > NAMES else ""
+    source = arguments.get("task") or arguments.get("dataset") or ", ".join(names[:NAMES]) + more
     sampler = str(results.run.get("sampler", "random"))
     design = DESIGNS.get(sampler, sampler)
     by = f", {str(scheduler).partition('(')[0]}" if (scheduler := results.run.get("scheduler")) else ""
@@ -55,7 +58,7 @@ def head(results: Results, axes: Sequence[Axis]) -> str:
     scored = [(metric_text(score), unseen(name), "winner") for name, score in known.items()]
     winner = f"<p>Winner: <b>trial {best.trial}</b>, {hparams_line(axes, best.trial)}{at_best(results)}.</p>"
     less = halved(results)
-    saved = f'<p class="small">{shown(less)}.</p>' if less else ""
+    saved = f'<p class="small">{shown(less[0].upper() + less[1:])}.</p>' if less else ""
     beside = compared(results)
     saved = (f"<p>On the test rows: {shown(beside)}.</p>" if beside else "") + saved
     limited = [line[:1].upper() + line[1:] for line in (results.cut_short, results.infeasible) if line]

@@ -57,7 +57,8 @@ function trialTable(data, pick) {
   const ranks = new Map(data.order.map((trial, at) => [trial, at])), place = (trial) => ranks.get(trial) ?? count + trial;
   let rows = [], by = 0, down = false, chosen = null, held = null, current = 0, drawn = "";
 
-  const cell = (text, column) => made("td", cut(text), column.name === "status" ? { class: "word" } : {});
+  const kind = (column) => (column.name === "status" ? { class: "word" } : {});
+  const cell = (text, column) => made("td", cut(text), kind(column));
   function row(trial, at, reached) {
     const line = made("tr", undefined, { "aria-rowindex": at + 2, "data-trial": trial, tabindex: at === reached ? 0 : -1 });
     line.classList.toggle("winner", trial === data.winner);
@@ -101,7 +102,7 @@ function trialTable(data, pick) {
   }
 
   head.replaceChildren(...columns.map((column, at) => {
-    const name = made("th", undefined, { scope: "col" }), button = made("button", cut(column.name), { type: "button", title: column.name });
+    const name = made("th", undefined, { scope: "col", ...kind(column) }), button = made("button", cut(column.name), { type: "button", title: column.name });
     const widest = all.reduce((most, trial) => Math.max(most, column.text(trial).length), column.name.length + 2);
     name.style.minWidth = `${Math.min(widest, 28)}ch`;
     button.addEventListener("click", () => {
