@@ -68,7 +68,7 @@ _PUBLIC: dict[str, dict[str, str | None]] = {  # section of the reference -> nam
         "pareto": "rules.pareto",
         "Rule": "rule",
         "Finished": "rule",
-        "Metric": "task",
+        "Metric": "metric",
     },
     "Schedulers": {
         "halving": "tuning.schedulers.halving",

@@ -9,8 +9,9 @@ import numpy as np
 
 from popjax.core.counts import check_count
 from popjax.core.text import short
+from popjax.metric import Metric, check_mode
 from popjax.space.values import python_value
-from popjax.task import Metric, Task, check_mode, ranked_by
+from popjax.task import Task, ranked_by
 
 COSTS = ("parameters", "flops")  # of a trial: number of trained parameters, operations of an epoch
 AT = ("last", "best")

@@ -1051,7 +1051,7 @@ MUTANTS = [
         "False",
         "test_resume.py -k version",
     ),
-    Mutant("worst wins", "task", "Metric.mode", "(LESS, 'min')", "(LESS, 'max')", "test_selection.py -k own_dir"),
+    Mutant("worst wins", "metric", "Metric.mode", "(LESS, 'min')", "(LESS, 'max')", "test_selection.py -k own_dir"),
     Mutant(
         "nothing given back",
         "engine/backends/local",

@@ -12,9 +12,9 @@ import pytest
 import sklearn
 
 import popjax as pj
+from popjax.metric import Metric
 from popjax.pages import headline
 from popjax.supervision.permuted import rises, spaced_rows
-from popjax.task import Metric
 
 RATE = {"learning_rate": 0.03, "hidden": 16}
 

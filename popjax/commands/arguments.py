@@ -262,8 +262,8 @@ def with_choices(arguments: Arguments) -> Arguments:
 
 def with_metric(arguments: Arguments) -> Arguments:
     """The arguments with metrics that rank or are limited added to --metrics, where no trial reports them by itself."""
+    from popjax.metric import Metric
     from popjax.rule import COSTS, Limit
-    from popjax.task import Metric
 
     others = comma_list("metrics", arguments.metrics)
     limited = [limit.name for limit in map(Limit.of, arguments.subject_to) if limit.name not in COSTS]

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from popjax.metric import LESS
 from popjax.space.points import units_of
 from popjax.space.scales import Choice, LogIntegers, LogUniform, OneMinusLogUniform, Range, Scale
 from popjax.space.space import Space
 from popjax.space.values import absent
 from popjax.store.results import Results
-from popjax.task import LESS
 
 NOWHERE = "–"  # for an inactive hyperparameter
 TICKS = 6  # approximate number of ticks of an axis

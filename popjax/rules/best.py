@@ -11,8 +11,9 @@ import numpy as np
 
 from popjax.core.counts import check_count
 from popjax.core.text import lookup
+from popjax.metric import Metric
 from popjax.rule import Finished, Rule
-from popjax.task import Metric, Task
+from popjax.task import Task
 
 
 def best(

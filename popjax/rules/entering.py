@@ -12,9 +12,10 @@ import numpy as np
 from popjax.core.contracts import check_contract
 from popjax.core.faults import calling
 from popjax.core.text import short
+from popjax.metric import Metric, mode_told
 from popjax.rule import COSTS, Finished, Improvement, Rule
 from popjax.rules.checking import front_of, loss_of, order_of, proven_rule, the_rule, winner_of
-from popjax.task import Metric, Task, mode_told
+from popjax.task import Task
 
 ROWS = 8  # made-up trials on which a user's rule is tried
 TYPOS = (NameError, KeyError, AttributeError, TypeError)  # errors that no other values would mend

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from popjax.core.text import registered, registry
+from popjax.metric import Metric
 from popjax.rule import Rule
 from popjax.rules.best import OneSe, Together
 from popjax.rules.entering import check_rule
 from popjax.rules.pareto import Pareto
-from popjax.task import Metric
 
 RULES: dict[str, type[Rule]] = registry("rule", (Rule, OneSe, Together, Pareto))
 

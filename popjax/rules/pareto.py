@@ -6,8 +6,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from popjax.metric import LESS, MORE, Metric
 from popjax.rule import COSTS, Finished, Rule
-from popjax.task import LESS, MORE, Metric, Task, ranked_by
+from popjax.task import Task, ranked_by
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -9,6 +9,7 @@ import numpy as np
 
 from popjax.core.fixed import fixed, read_only
 from popjax.core.text import plural
+from popjax.metric import Metric
 from popjax.rule import Finished, Rule
 from popjax.rules.best import TOGETHER
 from popjax.rules.checking import front_of, order_of, winner_of
@@ -19,7 +20,6 @@ from popjax.space.values import absent
 from popjax.store.counted import Counted, records_along
 from popjax.store.history import History
 from popjax.store.records import mean_member, values_after
-from popjax.task import Metric
 
 
 class Best(NamedTuple):

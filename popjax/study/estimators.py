@@ -18,6 +18,7 @@ from popjax.core.text import plural, short
 from popjax.data.checks import targets_lost
 from popjax.data.frames import as_frame, cells_of
 from popjax.data.transforms.applying import accepts_missing
+from popjax.metric import Metric
 from popjax.models.built_in import MODELS
 from popjax.rule import COSTS, Rule
 from popjax.rules.best import together
@@ -32,7 +33,6 @@ from popjax.supervision.kinds.named_kinds import reported
 from popjax.supervision.permuted import rises
 from popjax.supervision.predictor import Predictor
 from popjax.supervision.supervised import supervised
-from popjax.task import Metric
 from popjax.tuning.callbacks.callback import Callback
 
 FITTED = (

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 from popjax.core.text import failure, tell
 from popjax.data.inputs import entries, mapped, taken
 from popjax.data.transforms.applying import proven
+from popjax.metric import Metric
 from popjax.models.built_in import PROVEN as PROVEN_MODELS
 from popjax.store.results import Results
 from popjax.supervision.kinds.probing import PROVEN as PROVEN_KINDS
 from popjax.supervision.predictor import Predictor
 from popjax.supervision.problem import Supervised
-from popjax.task import HParams, Metric
+from popjax.task import HParams
 
 WITHIN = 2e-3  # of a metric; products of several sizes and precisions round differently
 FLIPPED = 2  # rows that rounding may decide otherwise, by which a share differs

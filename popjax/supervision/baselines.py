@@ -11,13 +11,13 @@ from popjax.data.built_in import BUILT_IN
 from popjax.data.dataset import Dataset
 from popjax.data.inputs import taken
 from popjax.data.transforms.by_feature import moments
+from popjax.metric import Metric
 from popjax.store.files import jsonable
 from popjax.store.results import Results
 from popjax.supervision.kinds.kind import Kind
 from popjax.supervision.predictor import Predictor
 from popjax.supervision.problem import Supervised
 from popjax.supervision.unpredicted import uneven, unpredicted
-from popjax.task import Metric
 
 LARGEST = 2e7  # rows x features x outputs, up to which a linear model is fitted
 FEWEST = 200  # rows from which trees are fitted: a leaf takes 20

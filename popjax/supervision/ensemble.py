@@ -9,6 +9,7 @@ import numpy as np
 from popjax.core.counts import check_count
 from popjax.core.text import lookup
 from popjax.data.inputs import taken
+from popjax.metric import Metric
 from popjax.rules.best import TOGETHER, method_of
 from popjax.store.files import jsonable
 from popjax.store.results import Results
@@ -17,7 +18,6 @@ from popjax.supervision.predictor import Predictor
 from popjax.supervision.preprocessing import Code
 from popjax.supervision.problem import Supervised
 from popjax.supervision.unpredicted import unpredicted
-from popjax.task import Metric
 
 
 def ensemble(

@@ -15,6 +15,7 @@ from popjax.core.faults import fault
 from popjax.core.text import lookup, short
 from popjax.core.trees import named_leaves
 from popjax.data.inputs import mapped
+from popjax.metric import Metric
 from popjax.models.built_in import MODELS
 from popjax.models.network import Network
 from popjax.space.defaults import DEFAULT_BATCH_SIZE
@@ -24,7 +25,7 @@ from popjax.supervision.kinds.kind import Kind
 from popjax.supervision.metrics import measured
 from popjax.supervision.optimizers import OPTIMIZERS, learning_rate
 from popjax.supervision.prepared import Data, Fold, Rows, per_row, shifted_and_scaled
-from popjax.task import Deferred, HParams, Metric, NeedsStatic
+from popjax.task import Deferred, HParams, NeedsStatic
 
 LIMITS = dict.fromkeys(("dropout", "momentum", "b1", "b2", "ema", "label_smoothing"), (0.0, 1.0)) | dict.fromkeys(
     ("learning_rate", "decay", "weight_decay", "warmup", "eps"), (0.0, np.inf)

@@ -7,10 +7,10 @@ import numpy as np
 from popjax.data.dataset import Dataset
 from popjax.data.dates import dates_of_parts
 from popjax.data.doubts import different_numbers
+from popjax.metric import Metric
 from popjax.supervision.baselines import own_table
 from popjax.supervision.predictor import Predictor
 from popjax.supervision.problem import Supervised
-from popjax.task import Metric
 
 LEAST, MOST = 50, 2000  # validation rows that are looked at
 CELLS = 100_000  # rows x columns x REPEATS

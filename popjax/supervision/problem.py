@@ -11,6 +11,7 @@ from popjax.data.dataset import Dataset
 from popjax.data.parts import SHARE
 from popjax.data.splits import Split, Splitting
 from popjax.data.splits import split as split_rows
+from popjax.metric import Metric
 from popjax.models.built_in import MODELS
 from popjax.space.space import Space
 from popjax.supervision.fit import Fit
@@ -20,7 +21,7 @@ from popjax.supervision.preprocessing import Recipe
 from popjax.supervision.problem_options import ProblemOptions
 from popjax.supervision.spaces import default_space
 from popjax.supervision.weights import weights_of
-from popjax.task import Hints, Measure, Metric, Task
+from popjax.task import Hints, Measure, Task
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -17,10 +17,10 @@ import numpy as np
 from popjax.core.contracts import check_contract
 from popjax.core.faults import fault
 from popjax.core.text import tell
+from popjax.metric import Metric
 from popjax.scheduler import Decision, Trials
 from popjax.space.space import Space
 from popjax.store.results import Results
-from popjax.task import Metric
 from popjax.tuning.callbacks.callback import Run
 from popjax.tuning.callbacks.progress import Progress
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from popjax.metric import Metric
 from popjax.pages.axes import Axis
 from popjax.pages.drawing import INK, POINT, WINNER, axis_for, layout, rounded, shown, templated
 from popjax.pages.figures.figure import Drawing, Figure
@@ -13,7 +14,6 @@ from popjax.pages.framing import framed
 from popjax.pages.headline import hparams_line, metric_text
 from popjax.pages.markup import legend, section
 from popjax.store.results import Results
-from popjax.task import Metric
 
 DRAWN = 2000  # largest number of trials
 DECADES = 10.0  # ratio of largest to smallest value from which an axis is log

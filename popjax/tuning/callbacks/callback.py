@@ -9,11 +9,11 @@ import numpy as np
 
 from popjax.core.faults import fault
 from popjax.core.text import tell
+from popjax.metric import Metric
 from popjax.rule import Rule
 from popjax.scheduler import Decision, Trials
 from popjax.space.space import Space
 from popjax.store.results import Results
-from popjax.task import Metric
 
 if TYPE_CHECKING:
     from popjax.engine.trainer import EpochResult
