@@ -486,6 +486,46 @@ def test_jaxs_search_for_nan_ends_at_the_users_line():
     assert finite.best is not None
 
 
+@pytest.fixture
+def strict():
+    """A function that sets JAX's strict promotion of dtypes."""
+    yield lambda: jax.config.update("jax_numpy_dtype_promotion", "strict")
+    jax.config.update("jax_numpy_dtype_promotion", "standard")
+
+
+@pytest.mark.parametrize("model", ["mlp", "tabular", "cnn"])
+def test_strict_promotion_of_dtypes_changes_nothing(uneven, strict, model):
+    """Counts and booleans meet real numbers in every built-in model, in schedules and where the best epoch counts."""
+    frame, y = uneven
+    x = frame.assign(text=np.where(frame["a"] > 0, "up", "down")) if model == "tabular" else frame.to_numpy()
+    x = x if model != "cnn" else x[:, :, None, None].repeat(4, 2)
+    kwargs = {"trials": 3, "epochs": 3, "rank": pj.best(at="best", patience=1)}
+
+    def found():
+        results = pj.search(pj.supervised((x, y), model=model), **kwargs)
+        return results.members["val_loss"], results.predictor().predict_proba(x[:50])
+
+    expected = found()
+    strict()
+    for one, other in zip(found(), expected, strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+def test_a_task_of_ones_own_stays_strict(strict):
+    task = pj.Task(
+        lambda key, hparams, data: jnp.float32(1), lambda x, hparams, data: (x, {"loss": x * hparams["n"]}), ()
+    )
+    strict()
+    with pytest.raises(ValueError, match="no available implicit dtype promotion path"):
+        pj.search(task, {"n": pj.choice(1, 2)}, trials=2)
+
+
+def test_where_jax_compiles_nothing_that_is_one_line():
+    task = pj.objective(lambda key, hparams: hparams["x"])
+    with jax.disable_jit(), pytest.raises(ValueError, match="jax_disable_jit is set, and popjax compiles what it"):
+        pj.search(task, {"x": 1.0}, trials=1)
+
+
 def test_a_number_of_each_row_that_dominates_is_said(tmp_path):
     """Such as an account's, by which the rows were sorted once."""
     rng = np.random.default_rng(0)

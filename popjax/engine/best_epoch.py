@@ -105,7 +105,7 @@ def keeping_best(epoch: Epoch) -> Improving:
         new, metrics = epoch(training._replace(best=None), member._replace(wanted=None), data)
         keys = member.wanted.keys(metrics)
         better = new.alive & less(keys, best.keys)
-        since = jnp.where(better, 0, best.since + new.alive)
+        since = jnp.where(better, 0, best.since + new.alive.astype(best.since.dtype))
         kept = BestEpoch(Overwrite(better, new.state), jnp.where(better, keys, best.keys), since)
         return Training(new.state, new.alive & (since < member.wanted.patience), kept), metrics, better
 

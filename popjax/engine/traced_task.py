@@ -63,10 +63,11 @@ class TracedTask:
         task, space: the task, and the space of its hyperparameters.
         config: the settings of the training.
 
-    Raises ValueError for data that JAX does not take.
+    Raises ValueError for data that JAX does not take, and where JAX is not to compile.
     """
 
     def __init__(self, task: Task, space: Space, config: Config) -> None:
+        check_compiling()
         check_data(task.data)
         self.task = task
         self.space = space
@@ -96,6 +97,13 @@ class TracedTask:
         """The names of the task's metrics."""
         with calling(the_task(self.task), surely=False):
             return tuple(self.first.trace(abstract(self.task.data)).metrics)
+
+
+def check_compiling() -> None:
+    """Raise ValueError if the process has JAX compile nothing."""
+    if jax.config.jax_disable_jit:
+        what = "jax_disable_jit is set, and popjax compiles what it trains"
+        raise ValueError(f"{what}: unset it (JAX_DISABLE_JIT), and to debug a task call its init and epoch yourself")
 
 
 def check_data(data: Any) -> None:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from popjax.core.mixing import mixing
 from popjax.core.text import check_installed, failure
 from popjax.data.dates import day_text, part_names
 from popjax.data.inputs import Inputs, mapped
@@ -40,6 +41,7 @@ def in_jax(recipe: Recipe, models: Sequence[TrainedModel]) -> Callable[[Inputs],
     """
     outputs = functools.partial(outputs_of, bool(jax.config.jax_enable_x64))
 
+    @mixing
     def predict(encoded: Inputs) -> jax.Array:
         features, total = features_of(recipe, encoded), jnp.zeros(())
         for model in models:

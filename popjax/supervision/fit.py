@@ -12,6 +12,7 @@ from jax import lax
 
 from popjax.core.calls import name_of
 from popjax.core.faults import fault
+from popjax.core.mixing import mixing
 from popjax.core.text import lookup, short
 from popjax.core.trees import named_leaves
 from popjax.data.inputs import mapped
@@ -84,6 +85,7 @@ class Fit:
     more: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
     mirrored: bool = False
 
+    @mixing
     def init(self, key: jax.Array, hparams: HParams, data: Data) -> ModelState:
         """The state before the first epoch; raises ValueError for hyperparameters out of range."""
         for name, (low, high) in LIMITS.items():
@@ -156,6 +158,7 @@ class Fit:
         """Rows with the features as targets if `mirrored`; else unchanged."""
         return Rows(rows.x, rows.x) if self.mirrored else rows
 
+    @mixing
     def epoch(self, state: ModelState, hparams: HParams, data: Data) -> tuple[ModelState, dict[str, jax.Array]]:
         """Train one pass over the training rows, in the member's random order; then validate.
 
@@ -267,6 +270,7 @@ class Fit:
         outputs, _ = network.apply(state.params, state.variables, rows.x, None)
         return self.measured_of(outputs, rows.y, fold, data, split)
 
+    @mixing
     def measured_of(self, outputs: jax.Array, y: jax.Array, fold: Fold, data: Data, split: str) -> dict[str, jax.Array]:
         """The metrics by name of outputs for rows of a split with targets `y`, as `taken` gives them."""
         units = per_row(fold.y_scale * data.y_std)
@@ -285,6 +289,7 @@ class Fit:
         scale, mean, unit, zero = map(per_row, (fold.y_scale, fold.y_mean, data.y_std, data.y_mean))
         return (values.reshape(shape) * scale + mean) * unit + zero
 
+    @mixing
     def watch(self, state: ModelState, hparams: HParams, data: Data) -> dict[str, jax.Array]:
         """Diagnostics by name: loss and gradient norm over all training rows, and each layer's update_to_weight.
 
@@ -305,6 +310,7 @@ class Fit:
         ratios = update_to_weight(named_leaves(updates), named_leaves(params))
         return {"loss": value, "gradient_norm": norm(jax.tree.leaves(gradient)), **ratios}
 
+    @mixing
     def score(self, state: ModelState, hparams: HParams, data: Data) -> dict[str, jax.Array]:
         """The metrics on the test rows by name."""
         fold = self.fold(hparams, data)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from popjax.core.mixing import mixing
 from popjax.data.inputs import Inputs, entries, mapped, taken
 from popjax.supervision.trained import Trained
 
@@ -48,6 +49,7 @@ class Stack(NamedTuple):
         values = {name: np.repeat([one.values[name] for one in trained], members) for name in trained[0].values}
         fold_of = np.tile(np.repeat(np.arange(folds), members // folds), len(trained)).astype(np.int32)
 
+        @mixing
         def outputs(arrays: Any, values: Any, folds: Any, models: Any, places: Any, count: Any, x: Any) -> jax.Array:
             def one(at: Any) -> Any:
                 own = jax.tree.map(lambda stacked: stacked[models[at]], (arrays, values, folds))
