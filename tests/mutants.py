@@ -1578,8 +1578,8 @@ MUTANTS = [
         "weights forgotten",
         "supervision/predictor",
         "Predictor._mean_of_each",
-        "weight * self._in_units(one.mean(1), range(self.recipe.folds)).mean(0)",
-        "self._in_units(one.mean(1), range(self.recipe.folds)).mean(0)",
+        "weight * self._in_units(predicted.mean(1), range(self.recipe.folds)).mean(0)",
+        "self._in_units(predicted.mean(1), range(self.recipe.folds)).mean(0)",
         "test_ensemble.py -k greedy_takes",
     ),
     Mutant(

@@ -47,25 +47,25 @@ def head(results: Results, axes: Sequence[Axis]) -> str:
     if isinstance(seconds, int | float):
         cards.append((f"{seconds:.1f} s", seconds_text(results.summary), ""))
     if results.best is None:
-        found = diverged_advice(results) + card_grid(cards)
-        return heading(results) + found + steered_text(results) + machine(results)
+        advised = diverged_advice(results) + card_grid(cards)
+        return heading(results) + advised + steered_text(results) + machine(results)
     best = results.best
-    found, *error = value_text(results, best.trial).split(" ", 1)
-    found += f" <small>{error[0]}</small>" if error else ""
-    first = (found, f"{shown(results.metric)} of the winner, {optimism(results)}", "winner")
+    value, *error = value_text(results, best.trial).split(" ", 1)
+    value += f" <small>{error[0]}</small>" if error else ""
+    first = (value, f"{shown(results.metric)} of the winner, {optimism(results)}", "winner")
     known = scores_shown(results) if results.summary.get("test_value") is not None else {}
     unseen = lambda name: f"{shown(name)}, on rows that no trial saw"
     scored = [(metric_text(score), unseen(name), "winner") for name, score in known.items()]
     winner = f"<p>Winner: <b>trial {best.trial}</b>, {hparams_line(axes, best.trial)}{at_best(results)}.</p>"
     less = halved(results)
-    saved = f'<p class="small">{shown(less[0].upper() + less[1:])}.</p>' if less else ""
+    lines = f'<p class="small">{shown(less[0].upper() + less[1:])}.</p>' if less else ""
     beside = compared(results)
-    saved = (f"<p>On the test rows: {shown(beside)}.</p>" if beside else "") + saved
+    lines = (f"<p>On the test rows: {shown(beside)}.</p>" if beside else "") + lines
     limited = [line[:1].upper() + line[1:] for line in (results.cut_short, results.infeasible) if line]
     said = [*limited, *overlooked(results), *(results.summary.get("tied") or ())]
-    saved = "".join(f'<p class="warning">{shown(line)}.</p>' for line in said) + saved
-    found = winner + card_grid([first, *scored, *cards]) + saved
-    return heading(results) + found + steered_text(results) + machine(results)
+    warnings = "".join(f'<p class="warning">{shown(line)}.</p>' for line in said)
+    outcome = winner + card_grid([first, *scored, *cards]) + warnings + lines
+    return heading(results) + outcome + steered_text(results) + machine(results)
 
 
 def at_best(results: Results) -> str:
@@ -101,9 +101,9 @@ def halved(results: Results) -> str:
     if would.best is None:
         return ""
     times = results.trained.sum() / would.spent
-    found = f"trial {would.best}, {results.metric} {metric_text(results.values[results.metric][would.best])}"
+    winner = f"trial {would.best}, {results.metric} {metric_text(results.values[results.metric][would.best])}"
     equal = "; but a cut falls among equal trials" if would.notes else ""
-    return f"successive halving would have found {found}, in {times:.1f} times fewer epochs{equal}"
+    return f"successive halving would have found {winner}, in {times:.1f} times fewer epochs{equal}"
 
 
 def compared(results: Results) -> str:
@@ -148,11 +148,11 @@ def scores_shown(results: Results) -> dict[str, float]:
     """
     every, own = results.summary.get("test") or {}, results.metric.on("test")
     value = results.summary.get("test_value")
-    found = dict(every) if value is None else {own: value}
+    scores = dict(every) if value is None else {own: value}
     balanced = "test_balanced_accuracy"
-    if results.summary.get("uneven") and "test_accuracy" in found and balanced in every:
-        found[balanced] = every[balanced]
-    return {name: value for name, value in found.items() if isinstance(value, int | float)}
+    if results.summary.get("uneven") and "test_accuracy" in scores and balanced in every:
+        scores[balanced] = every[balanced]
+    return {name: value for name, value in scores.items() if isinstance(value, int | float)}
 
 
 def columns_that_matter(results: Results) -> str:
@@ -182,12 +182,12 @@ def better_baseline(results: Results) -> list[str]:
     together = ((summary.get("ensemble") or {}).get("test") or {}).get(name)
     known = [*(summary.get("test_interval") or [np.inf * sign]), together]
     own = max(sign * score for score in known if isinstance(score, int | float))
-    found = []
+    remedies = []
     for key, words in (("linear", "a linear model does"), ("trees", "boosted trees do")):
         score = (summary.get(key) or {}).get(name)
         if isinstance(score, int | float) and sign * score > own:
-            found.append(f"{words} better here than the network: use that")
-    return found
+            remedies.append(f"{words} better here than the network: use that")
+    return remedies
 
 
 def heading(results: Results) -> str:
@@ -239,8 +239,8 @@ def seconds_text(summary: Mapping[str, Any]) -> str:
 def machine(results: Results) -> str:
     """HTML paragraph with device and versions."""
     versions = results.run.get("versions") or {}
-    found = [results.run.get("device"), *(f"{name} {version}" for name, version in versions.items())]
-    parts = " · ".join(f'<span class="whole">{shown(one)}</span>' for one in filter(None, found))
+    names = [results.run.get("device"), *(f"{name} {version}" for name, version in versions.items())]
+    parts = " · ".join(f'<span class="whole">{shown(name)}</span>' for name in filter(None, names))
     return f'<p class="small">{parts}</p>'
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from popjax.core.mixing import mixing
 from popjax.core.programs_on_disk import keep_programs
 from popjax.core.text import hparams_text, lookup, plural
 from popjax.core.trees import abstract, from_host, unnamed
@@ -54,8 +55,9 @@ class Predictor:
     weights: tuple[float, ...]
 
     def __repr__(self) -> str:
-        one = f"Predictor({hparams_text(self.hparams)})"
-        return one if len(self.trained) == 1 else f"Predictor({plural(len(self.trained), 'trial')}, {self.trials})"
+        if len(self.trained) == 1:
+            return f"Predictor({hparams_text(self.hparams)})"
+        return f"Predictor({plural(len(self.trained), 'trial')}, {self.trials})"
 
     def _repr_html_(self) -> str:
         import popjax as pj
@@ -65,13 +67,13 @@ class Predictor:
     @property
     def trials(self) -> list[int]:
         """The numbers of the trials, best first."""
-        return [one.trial for one in self.trained]
+        return [trained.trial for trained in self.trained]
 
     def only(self, trial: int) -> "Predictor":
         """A predictor of one of the trials, sharing compiled programs; raises ValueError for an unknown trial."""
-        one = dataclasses.replace(self, trained=(self.trained[self.trials.index(trial)],), weights=(1.0,))
-        one.__dict__["_stacks"] = self._stacks
-        return one
+        alone = dataclasses.replace(self, trained=(self.trained[self.trials.index(trial)],), weights=(1.0,))
+        alone.__dict__["_stacks"] = self._stacks
+        return alone
 
     @property
     def hparams(self) -> Mapping[str, Any]:
@@ -158,15 +160,15 @@ class Predictor:
 
         Raises ValueError as `mean_of`.
         """
-        found = [(self._mean_of_each(each), self._spread_of_each(each)) for each in self._parts(encoded)]
-        mean, spread = zip(*found, strict=True)
+        parts = [(self._mean_of_each(each), self._spread_of_each(each)) for each in self._parts(encoded)]
+        mean, spread = zip(*parts, strict=True)
         return np.concatenate(mean), np.concatenate(spread)
 
     def _parts(self, encoded: Inputs) -> Iterator[list[np.ndarray]]:
         """What `_each` returns, for so few rows at a time that the predictions of all models fit into memory."""
         self._check_mean()
-        rows, models = len(entries(encoded)[0]), sum(one.members for one in self.trained)
-        size = rows_at_once(self.recipe.width * models, sum(math.prod(one.shape[1:]) for one in entries(encoded)))
+        rows, models = len(entries(encoded)[0]), sum(trained.members for trained in self.trained)
+        size = rows_at_once(self.recipe.width * models, sum(math.prod(x.shape[1:]) for x in entries(encoded)))
         for begin in range(0, max(rows, 1), size):
             yield self._each(taken(encoded, slice(begin, begin + size)), range(self.recipe.folds))
 
@@ -179,15 +181,15 @@ class Predictor:
     def _mean_of_each(self, each: Sequence[np.ndarray]) -> np.ndarray:
         """The weighted mean (rows, ...) of what the trials' models predict (folds, repeats, rows, ...)."""
         total: Any = 0.0
-        for weight, one in zip(self.weights, each, strict=True):
-            total += weight * self._in_units(one.mean(1), range(self.recipe.folds)).mean(0)
+        for weight, predicted in zip(self.weights, each, strict=True):
+            total += weight * self._in_units(predicted.mean(1), range(self.recipe.folds)).mean(0)
         return np.asarray(total) / sum(self.weights)
 
     def _spread_of_each(self, each: Sequence[np.ndarray]) -> np.ndarray:
         """The weighted standard deviation (rows, ...) of what the trials' models predict."""
-        units = [self._in_units(one, range(self.recipe.folds)) for one in each]
-        models = np.concatenate([one.reshape(-1, *one.shape[2:]) for one in units])
-        counts = [one.members for one in self.trained]
+        units = [self._in_units(predicted, range(self.recipe.folds)) for predicted in each]
+        models = np.concatenate([values.reshape(-1, *values.shape[2:]) for values in units])
+        counts = [trained.members for trained in self.trained]
         shares = np.repeat([weight / count for weight, count in zip(self.weights, counts, strict=True)], counts)
         mean = np.average(models, 0, shares)
         return np.asarray(np.sqrt(np.average((models - mean) ** 2, 0, shares)))
@@ -196,6 +198,7 @@ class Predictor:
         """Each trial's mean prediction by its models of a fold, for encoded rows: (trials, rows, ...)."""
         return np.stack([self._in_units(each.mean(1), [fold])[0] for each in self._each(encoded, [fold])])
 
+    @mixing
     def outputs_plainly(self, encoded: Inputs, fold: int) -> list[jax.Array]:
         """The outputs (rows, ...) of each model of the first trial in a fold, operation by operation.
 
@@ -217,20 +220,20 @@ class Predictor:
         trials: dict[str, list[int]] = {}
         for trial in self.trials:
             trials.setdefault(self._stacks[trial].program, []).append(trial)
-        found: dict[int, np.ndarray] = {}
+        of_trial: dict[int, np.ndarray] = {}
         for alike in trials.values():
             outputs = self._stacks[alike[0]].outputs(alike, folds, x)
             predicted = self.recipe.kind.predicted(outputs.reshape(-1, *outputs.shape[4:]))
             shaped = predicted.reshape(*outputs.shape[:4], *predicted.shape[1:])
-            found |= dict(zip(alike, shaped, strict=True))
-        return [found[trial] for trial in self.trials]
+            of_trial |= dict(zip(alike, shaped, strict=True))
+        return [of_trial[trial] for trial in self.trials]
 
     def _in_units(self, values: np.ndarray, folds: Sequence[int]) -> np.ndarray:
         """Predictions (folds, ...) in the targets' own units; unchanged if these are not standardized."""
         recipe = self.recipe
         if not recipe.kind.scaled:
             return values
-        scale, mean = (one[list(folds)] for one in (recipe.y_scale, recipe.y_mean))
+        scale, mean = (each[list(folds)] for each in (recipe.y_scale, recipe.y_mean))
         room = (len(folds), *(1,) * (values.ndim - scale.ndim), *scale.shape[1:])
         return np.asarray(values * scale.reshape(room) + mean.reshape(room))
 
@@ -243,30 +246,31 @@ class Predictor:
         """Trial -> the stacked models of all trials with its program."""
         keep_programs()
         alike: dict[str, list[Trained]] = {}
-        for one in self.trained:
-            alike.setdefault(one.program, []).append(one)
-        found: dict[int, Stack] = {}
-        for program, trained in alike.items():
-            stack = Stack.of(
-                program, trained, self.recipe.folds, self.recipe.width, functools.partial(self._applied, trained[0])
-            )
-            found |= {one.trial: stack for one in trained}
-        return found
+        for trained in self.trained:
+            alike.setdefault(trained.program, []).append(trained)
+        stacks: dict[int, Stack] = {}
+        for program, group in alike.items():
+            model = functools.partial(self._applied, group[0])
+            stack = Stack.of(program, group, self.recipe.folds, self.recipe.width, model)
+            stacks |= {trained.trial: stack for trained in group}
+        return stacks
 
-    def _applied(self, one: Trained, arrays: Any, values: Any, fold: Any, x: Any) -> Any:
+    def _applied(self, trained: Trained, arrays: Any, values: Any, fold: Any, x: Any) -> Any:
         """The outputs (rows, ...) of a model with the program of this trial."""
-        built, state = self._trained(one, arrays, values, fold)
+        built, state = self._restored(trained, arrays, values, fold)
         return built.apply(state["params"], state["variables"], x, None)[0]
 
-    def built(self, one: Trained, arrays: Any, values: Any = None, fold: Any = 0) -> Network:
+    @mixing
+    def built(self, trained: Trained, arrays: Any, values: Any = None, fold: Any = 0) -> Network:
         """The network of a trial with its initial arrays; `values` replaces its dynamic hyperparameters."""
-        known = {**one.fixed, **(one.values if values is None else values), "fold": fold, "epochs": one.epochs}
-        hparams = HParams(known, one.space, inactive=one.inactive)
+        dynamic = trained.values if values is None else values
+        given = {**trained.fixed, **dynamic, "fold": fold, "epochs": trained.epochs}
+        hparams = HParams(given, trained.space, inactive=trained.inactive)
         return self.network(hparams, jax.random.wrap_key_data(arrays["key"]))  # as in training
 
-    def _trained(self, one: Trained, arrays: Any, values: Any, fold: Any) -> tuple[Network, Any]:
+    def _restored(self, trained: Trained, arrays: Any, values: Any, fold: Any) -> tuple[Network, Any]:
         """The network of a trial, and its trained arrays {"params", "variables"}."""
-        built = self.built(one, arrays, values, fold)
+        built = self.built(trained, arrays, values, fold)
         template = {"params": built.params, "variables": built.variables}
         return built, from_host(abstract(template), unnamed(template, arrays))
 
@@ -281,22 +285,22 @@ class Predictor:
         """
         if trial is not None and trial not in self.trials:
             raise ValueError(f"module: there is no trial {trial!r}; there are {', '.join(map(str, self.trials))}")
-        one = self.trained[0 if trial is None else self.trials.index(trial)]
-        found = []
-        for network, state, fold, _ in self._models(one, 1):
+        modules = []
+        for network, state, fold, _ in self._models(self.trained[0 if trial is None else self.trials.index(trial)], 1):
             module = network.module(state["params"], state["variables"])
             if raw and not isinstance(module, nnx.Module):
                 raise ValueError("module: raw=True needs an nnx module; apply others to standardized rows")
-            found.append(Standardizing(module, self.recipe, fold) if raw else module)
-        return found[0] if len(found) == 1 else found
+            modules.append(Standardizing(module, self.recipe, fold) if raw else module)
+        return modules[0] if len(modules) == 1 else modules
 
-    def _models(self, one: Trained, weight: float) -> Iterator[TrainedModel]:
+    def _models(self, trained: Trained, weight: float) -> Iterator[TrainedModel]:
         """The models of a trial with this weight, fold by fold."""
-        values = {name: jnp.asarray(value) for name, value in one.values.items()}
-        for member in range(one.members):
-            arrays = {name: array[member] for name, array in one.arrays.items()}
-            fold = member // (one.members // self.recipe.folds)
-            yield TrainedModel(*self._trained(one, arrays, values, jnp.int32(fold)), fold, weight / one.members)
+        values = {name: jnp.asarray(value) for name, value in trained.values.items()}
+        for member in range(trained.members):
+            arrays = {name: array[member] for name, array in trained.arrays.items()}
+            fold = member // (trained.members // self.recipe.folds)
+            restored = self._restored(trained, arrays, values, jnp.int32(fold))
+            yield TrainedModel(*restored, fold, weight / trained.members)
 
     def export(self, to: Literal["jax", "onnx"] = "jax") -> bytes:
         """What predicts without popjax: a program of `jax.export`, or with `to="onnx"` the content of an ONNX file.
