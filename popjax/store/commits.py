@@ -76,17 +76,17 @@ def joined_records(records: Iterable[Record]) -> list[Record]:
     kinds: dict[Any, list[Record]] = {}
     for record in records:
         kinds.setdefault(record.kind, []).append(record)
-    found = []
+    joined = []
     for alike in kinds.values():
-        curves = {name: np.concatenate([one.curves[name] for one in alike]) for name in alike[0].curves}
-        improved = None if alike[0].improved is None else np.concatenate([one.improved for one in alike])
-        found.append(Record(join([one.cohort for one in alike]), curves, improved))
-    return found
+        curves = {name: np.concatenate([record.curves[name] for record in alike]) for name in alike[0].curves}
+        improved = None if alike[0].improved is None else np.concatenate([record.improved for record in alike])
+        joined.append(Record(join([record.cohort for record in alike]), curves, improved))
+    return joined
 
 
 def flat_records(records: Iterable[Record]) -> Arrays:
     """Records as one flat dict, for a file."""
-    return {f"{at}.{name}": array for at, one in enumerate(records) for name, array in one.arrays().items()}
+    return {f"{at}.{name}": array for at, record in enumerate(records) for name, array in record.arrays().items()}
 
 
 def records_of(arrays: Arrays) -> list[Record]:
@@ -109,9 +109,9 @@ class OnDisk:
     def arrays(self) -> Arrays:
         """Name -> array (members, ...), read from the files; raises Corrupt if one is damaged."""
         mine = (record.cohort for record in self.commits.records(self.members))
-        found = of_members(mine, self.members)
-        rows = np.searchsorted(found.members, self.members)
-        return {name: array[rows] for name, array in found.arrays().items()}
+        cohort = of_members(mine, self.members)
+        rows = np.searchsorted(cohort.members, self.members)
+        return {name: array[rows] for name, array in cohort.arrays().items()}
 
 
 class Commits:
@@ -168,7 +168,7 @@ class Commits:
             masks = [self._live(cohort, members) for cohort in cohorts]
             if any(mask.any() for mask in masks):
                 records = self._records(name)
-                yield from (one.take(mask) for one, mask in zip(records, masks, strict=True) if mask.any())
+                yield from (record.take(mask) for record, mask in zip(records, masks, strict=True) if mask.any())
         for record in self._new:
             if (mask := self._live(record.cohort, members)).any():
                 yield record.take(mask)
@@ -178,7 +178,7 @@ class Commits:
     def settle(self, record: Record) -> None:
         """Take the record of members that are not in training: complete, without a state, or waiting, with it."""
         self._forget(record.cohort.members)
-        self._new = [one for one in self._new if self._live(one.cohort).any()] + [record]
+        self._new = [new for new in self._new if self._live(new.cohort).any()] + [record]
         self._register([record.cohort])
 
     def stand(self, record: Record) -> None:
@@ -188,8 +188,8 @@ class Commits:
 
     def holds(self, cohort: Cohort) -> bool:
         """True if files hold the current state of all these waiting members."""
-        found = [self._latest.get(member) for member in cohort.members.tolist()]
-        return all(one is not None and one.epoch == cohort.epoch and isinstance(one.state, OnDisk) for one in found)
+        latest = [self._latest.get(member) for member in cohort.members.tolist()]
+        return all(own is not None and own.epoch == cohort.epoch and isinstance(own.state, OnDisk) for own in latest)
 
     def forget(self) -> None:
         """Drop all that was read: the run starts again, and the next commit records that."""
@@ -203,7 +203,7 @@ class Commits:
         number = self.number + 1
         files, records = self._merged()
         listed = {name: self._digests[name] for name, _ in files}
-        cohorts = [self._on_disk(one.cohort) for one in records]
+        cohorts = [self._on_disk(record.cohort) for record in records]
         if records:
             files.append((f"settled-{number}.safetensors", cohorts))
             listed[files[-1][0]] = write_arrays(self.directory / files[-1][0], flat_records(records))
@@ -231,25 +231,25 @@ class Commits:
 
         What is merged is in memory at once, so files of more than MERGED bytes together are not.
         """
-        files = [(name, cohorts) for name, cohorts in self._files if any(self._live(one).any() for one in cohorts)]
+        files = [(name, cohorts) for name, cohorts in self._files if any(self._live(each).any() for each in cohorts)]
         if not self._new:
             return files, []
         merged: list[str] = []
-        rows, size = sum(len(one.cohort.members) for one in self._new), 0
-        while files and (more := sum(len(one.members) for one in files[-1][1])) <= rows:
+        rows, size = sum(len(record.cohort.members) for record in self._new), 0
+        while files and (more := sum(len(cohort.members) for cohort in files[-1][1])) <= rows:
             size += (self.directory / files[-1][0]).stat().st_size
             if size > MERGED:
                 break
             merged.append(files.pop()[0])
             rows += more
         old = [
-            one.take(self._live(cohort))
+            record.take(self._live(cohort))
             for name, cohorts in self._files
             if name in merged
-            for one, cohort in zip(self._records(name), cohorts, strict=True)
+            for record, cohort in zip(self._records(name), cohorts, strict=True)
         ]
-        new = [one.take(self._live(one.cohort)) for one in self._new]
-        return files, joined_records(one for one in [*old, *new] if len(one.cohort.members))
+        new = [record.take(self._live(record.cohort)) for record in self._new]
+        return files, joined_records(record for record in [*old, *new] if len(record.cohort.members))
 
     def _records(self, name: str) -> list[Record]:
         """The records of a settled file."""
@@ -285,7 +285,7 @@ class Commits:
         self._latest, self._files = {}, []
         for name in [name for name in intact if not name.startswith("standing")]:  # one at a time in memory
             records = records_of(read_arrays(self.directory / name))
-            self._files.append((name, [self._on_disk(one.cohort) for one in records]))
+            self._files.append((name, [self._on_disk(record.cohort) for record in records]))
             self._register(self._files[-1][1])
         (arrays,) = [read_arrays(self.directory / name) for name in intact if name.startswith("standing")] or [{}]
         kept = unprefixed("kept", arrays)
@@ -311,8 +311,8 @@ def commit_numbers(directory: Path) -> list[int]:
     """Numbers of the commits in a directory; empty if it does not exist."""
     if not directory.is_dir():
         return []
-    found = [MANIFEST.fullmatch(path.name) for path in directory.iterdir()]
-    return [int(match[1]) for match in found if match]
+    names = [MANIFEST.fullmatch(path.name) for path in directory.iterdir()]
+    return [int(match[1]) for match in names if match]
 
 
 def manifest(directory: Path, number: int) -> dict[str, Any]:
