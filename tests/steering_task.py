@@ -81,14 +81,14 @@ def search(out=None, **settings):
     return stopping.search(TASK, SPACE, scheduler=everything, **given)
 
 
-def sets_once(trials, trial, **values):
-    """A scheduler of two epochs of so many trials, that sets hyperparameters of one of them between the two."""
+def sets_once(trials, trial, ends=(1, 2), **values):
+    """A scheduler of so many trials that sets hyperparameters of one of them at the first of two ends."""
 
     def scheduler(problem):
         def step(state, now):
             if state == 0:
-                return 1, pj.Decision(add=problem.propose(trials), until=dict.fromkeys(range(trials), 1))
-            until = dict.fromkeys(range(trials), 2)
+                return 1, pj.Decision(add=problem.propose(trials), until=dict.fromkeys(range(trials), ends[0]))
+            until = dict.fromkeys(range(trials), ends[1])
             return 2, pj.Decision() if state == 2 else pj.Decision(set={trial: values}, until=until)
 
         return pj.Scheduler(int, step)

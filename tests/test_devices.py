@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import soaked
+from steering_task import sets_once
 
 import popjax as pj
 from popjax.engine import memory
@@ -359,20 +360,10 @@ def test_what_a_device_without_memory_does_not_give_back_is_trained_again(rows, 
 
 def test_a_changed_trial_whose_state_is_lost_is_not_trained_as_another(rows, refuse, monkeypatch, tmp_path):
     """It would be, with what it was changed to from its first epoch on; a resume has the state of a commit."""
-
-    def changed_halfway(problem):
-        def step(number, trials):
-            whole = range(problem.trials)
-            if number == 0:
-                return 1, pj.Decision(add=problem.propose(problem.trials), until=dict.fromkeys(whole, 4))
-            rates = {trial: {"learning_rate": 0.01} for trial in whole}
-            return number + 1, pj.Decision(set=rates, until=dict.fromkeys(whole, 8)) if number == 1 else pj.Decision()
-
-        return pj.Scheduler(lambda: 0, step)
-
     task = pj.supervised(rows)
+    scheduler = sets_once(16 * DEVICES, 0, ends=(4, 8), learning_rate=0.01)
     search = lambda out, resume=False: pj.search(
-        task, SPACE, trials=16 * DEVICES, epochs=8, scheduler=changed_halfway, out=tmp_path / out, resume=resume
+        task, SPACE, trials=16 * DEVICES, epochs=8, scheduler=scheduler, out=tmp_path / out, resume=resume
     )
     whole = search("whole")
     monkeypatch.setattr("popjax.engine.checkpoint.EVERY", 0.0)
@@ -388,7 +379,7 @@ def test_a_changed_trial_whose_state_is_lost_is_not_trained_as_another(rows, ref
 
     with monkeypatch.context() as card:
         card.setattr(Batch, "stopped", lost)
-        with pytest.raises(MemoryError, match="the state of trial 0 is lost"):
+        with pytest.raises(MemoryError, match="the state of trial 0, which was copied or changed, is lost: resume"):
             search("narrow")
     narrow = search("narrow", resume=True)
     for name, values in whole.members.items():

@@ -66,7 +66,9 @@ def test_moved_parameters_by_hand(task):
     """
     space = pj.Space(hidden=10, depth=pj.choice(1, 2), batch_size=pj.choice(20, 40))
     points = {"hidden": np.array([10, 10]), "depth": np.array([1, 2]), "batch_size": np.array([20, 40])}
-    machine = Machine(flops=np.inf, launch=0.0, passes=1.0, accumulating=2.0, program=7.0, branch=0.0, lanes=4)
+    machine = Machine(
+        flops=np.inf, launch=0.0, passes=1.0, accumulating=2.0, program=7.0, branch=0.0, lanes=4, branching=False
+    )
     one, widths, buckets = Work(task, space, (), 5, machine, {"batch_size": (20, 40)}).costs(points, 3)
     shallow, deep = 65 * 10 + 11 * 10, 65 * 10 + 11 * 10 + 11 * 10
     assert one.train_seconds == pytest.approx(2 * 5 * 3 * 8 / 6 * (36 * deep + 36 * deep))  # six members in fours

@@ -34,7 +34,8 @@ class Machine:
         program, branch: seconds to trace and compile a program, and each of its branches, while
             others train.
         usual: members of the run for which the width caps are chosen.
-        lanes: members that advance together; 1 where branches are real.
+        lanes: members that advance together.
+        branching: True if branches are real (see `TracedTask.tracer`).
     """
 
     flops: float
@@ -45,13 +46,16 @@ class Machine:
     branch: float = 0.4
     usual: int = MEMBERS
     lanes: int = 1
+    branching: bool = True
 
 
 CPU = Machine(flops=2.2e11, launch=6e-6)  # two cores, measured
 # From what XLA compiles for an H100 (benchmarks/compiled.py), not timed: a step is 22 to 36 kernels, and moves 32 bytes
 # a parameter, 42 where gradients are added up, at 2.5 TB/s; `flops` is the rate at which what is between the layers
 # moves, 0.08 bytes an operation, since arithmetic is faster; a program takes 3 s to compile on two cores, and tuning.
-ACCELERATOR = Machine(3e13, launch=1e-4, passes=1.3e-11, accumulating=1.3, program=4.0, branch=0.0, usual=4096)
+ACCELERATOR = Machine(
+    3e13, launch=1e-4, passes=1.3e-11, accumulating=1.3, program=4.0, branch=0.0, usual=4096, branching=False
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +109,7 @@ class Work:
     @property
     def parted(self) -> frozenset[str]:
         """The names that a program's members share under plan "widths": `branches`, or none if branches are real."""
-        return frozenset() if self.machine.lanes == 1 else frozenset(self.branches)
+        return frozenset() if self.machine.branching else frozenset(self.branches)
 
     def caps(self) -> list[Caps]:
         """The width caps that pay in a run of the usual length, ascending; empty if the cost is not known."""
@@ -133,7 +137,7 @@ class Work:
         computed = dict(points) | {name: np.full(trials, units) for name, units in caps.items()}
         stepped = dict(points)
         for name in {*hints.shapes, *hints.branches} - shared:
-            if self.machine.lanes == 1 or name not in points or not self.space[name].numeric:
+            if self.machine.branching or name not in points or not self.space[name].numeric:
                 continue
             if name in hints.branches:
                 stepped[name] = np.full(trials, self.space[name].low)

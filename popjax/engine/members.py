@@ -12,7 +12,6 @@ from popjax.rule import Rule
 from popjax.rules.checking import loss_of, proven_rule
 from popjax.scheduler import Status, Trials
 from popjax.space.space import Points
-from popjax.store.cohort import Cohort
 from popjax.store.counted import Counted, records_along
 from popjax.store.records import mean_member, values_after
 
@@ -225,14 +224,6 @@ class MemberTable:
         trials = self.numbering.trials(members)
         self.hold(trials.tolist())
         self.given_up[trials] = True
-
-    def check_states(self, cohorts: Iterable[Cohort]) -> None:
-        """Raise MemoryError for a cohort without its state, if that depends on copies or changes."""
-        for cohort in cohorts:
-            trials = self.numbering.trials(cohort.members)
-            if cohort.state is None and cohort.epoch and self.pinned[trials].any():
-                trial = trials[self.pinned[trials]].min()
-                raise MemoryError(f"the state of trial {trial} is lost, and was copied or changed; resume the run")
 
     def prune(self) -> None:
         """At the scheduler's end: what waits is pruned."""

@@ -127,7 +127,7 @@ def work_of(tracer: Tracer, lanes: Lanes) -> Work:
     """The cost model of a checked task's members on this machine."""
     cpu = on_cpu()
     together = 1 if lanes.count == 1 else lanes.count * lanes.devices
-    machine = dataclasses.replace(CPU if cpu else ACCELERATOR, lanes=together)
+    machine = dataclasses.replace(CPU if cpu else ACCELERATOR, lanes=together, branching=tracer.branching)
     member = tracer.trace(tracer.static_names(set()))
     widths = tuple(name for name in member.dynamic if name in member.sizes and name not in tracer.task.hints.shapes)
     speed = cores() / 2 if cpu else 1.0

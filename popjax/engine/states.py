@@ -129,7 +129,8 @@ class States:
         """Take out the members before their goals; return cohorts, each with the epoch to reach.
 
         A cohort on the devices with one goal for all members is returned as it is; others are brought to the host and
-        joined by bucket, epoch, goal and having a state. Ordered by bucket.
+        joined by bucket, epoch, goal and having a state. Ordered by bucket. Raises MemoryError for a state that is lost
+        and cannot be trained again alone.
         """
         all_goals = self.table.goals()
         due: list[tuple[Cohort, int]] = []
@@ -141,6 +142,7 @@ class States:
             if not behind.any():
                 staying.append(cohort)
                 continue
+            self._check_trainable(cohort)
             if isinstance(cohort.state, OnDevices) and behind.all() and len(set(goals.tolist())) == 1:
                 due.append((cohort, int(goals[0])))
                 continue
@@ -153,6 +155,14 @@ class States:
         self.put(staying)
         due += [(join(cohorts), key[2]) for key, cohorts in loose.items()]
         return sorted(due, key=lambda pair: pair[0].bucket)
+
+    def _check_trainable(self, cohort: Cohort) -> None:
+        """Raise MemoryError for a cohort whose lost states depend on copies or changes."""
+        trials = self.table.numbering.trials(cohort.members)
+        pinned = trials[self.table.pinned[trials]]
+        if cohort.state is None and cohort.epoch and len(pinned):
+            lost = f"the state of trial {pinned.min()}, which was copied or changed, is lost"
+            raise MemoryError(f"{lost}: resume the run from its last commit, or start it again")
 
     def take(self, members: np.ndarray, which: Callable[[Cohort], bool] = lambda cohort: True) -> list[Cohort]:
         """Take out these members, of the cohorts that satisfy `which`; on the host, in as few cohorts as possible."""

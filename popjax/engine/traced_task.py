@@ -102,8 +102,8 @@ class TracedTask:
 def check_compiling() -> None:
     """Raise ValueError if the process has JAX compile nothing."""
     if jax.config.jax_disable_jit:
-        what = "jax_disable_jit is set, and popjax compiles what it trains"
-        raise ValueError(f"{what}: unset it (JAX_DISABLE_JIT), and to debug a task call its init and epoch yourself")
+        setting = "jax_disable_jit is set, and popjax compiles what it trains"
+        raise ValueError(f"{setting}: unset it (JAX_DISABLE_JIT), and to debug a task call its init and epoch yourself")
 
 
 def check_data(data: Any) -> None:

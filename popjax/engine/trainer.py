@@ -202,7 +202,6 @@ class Trainer:
         self.table.aim(decision.until)  # on resume it may be cut shorter than it was when it was applied
         self.table.reach(max(decision.until.values(), default=0))
         while not self.timer.stop.is_set() and (due := self.states.due()):
-            self.table.check_states(cohort for cohort, _ in due)
             self._train(due)
         reached = bool((self.table.flat(self.table.epochs) >= self.table.goals()).all())
         self.states.pass_by(self.table.fulfil())

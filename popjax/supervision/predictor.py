@@ -264,8 +264,8 @@ class Predictor:
     def built(self, trained: Trained, arrays: Any, values: Any = None, fold: Any = 0) -> Network:
         """The network of a trial with its initial arrays; `values` replaces its dynamic hyperparameters."""
         dynamic = trained.values if values is None else values
-        given = {**trained.fixed, **dynamic, "fold": fold, "epochs": trained.epochs}
-        hparams = HParams(given, trained.space, inactive=trained.inactive)
+        active = {**trained.fixed, **dynamic, "fold": fold, "epochs": trained.epochs}
+        hparams = HParams(active, trained.space, inactive=trained.inactive)
         return self.network(hparams, jax.random.wrap_key_data(arrays["key"]))  # as in training
 
     def _restored(self, trained: Trained, arrays: Any, values: Any, fold: Any) -> tuple[Network, Any]:
