@@ -294,6 +294,52 @@ def test_an_executor_that_is_full_for_a_while_loses_nothing():
     assert same_walks(there, pj.search(WALK, WALKS, trials=6, epochs=2))
 
 
+class Lease:
+    """Trains so many epochs, in units of one member and epoch, and breaks then."""
+
+    traits = Traits(seconds=1e-9)
+
+    def __init__(self, epochs):
+        self.left = self.epochs = epochs
+
+    def submit(self, fn, *args):
+        if not self.left:
+            raise BrokenExecutor("the lease is over")
+        answer = fn(*args)
+        self.left -= isinstance(answer, workers.Done)
+        future = Future()
+        future.set_result(answer)
+        return future
+
+    def shutdown(self):
+        pass
+
+
+class Silent(Lease):
+    def submit(self, fn, *args):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("second", "says"),
+    [
+        (lambda: 1 / 0, "ZeroDivisionError: division by zero"),
+        (lambda: None, "has no submit"),
+        (lambda: Silent(9), "submit returned a NoneType"),
+    ],
+)
+def test_an_executor_that_cannot_be_made_again_loses_nothing(second, says, tmp_path):
+    """The run ends with the error, and with what was trained before it."""
+    makes = iter([lambda: Lease(7), second])
+    asked = dict(trials=3, epochs=4, out=tmp_path / "run")
+    with pytest.raises(ValueError, match=says):
+        pj.search(WALK, WALKS, **asked, backend=lambda: next(makes)())
+    rest = Lease(100)
+    there = pj.search(WALK, WALKS, **asked, resume=True, backend=rest)
+    assert rest.epochs - rest.left == 3 * 4 - 7
+    assert same_walks(there, pj.search(WALK, WALKS, trials=3, epochs=4))
+
+
 def nap(x):
     """Say that it begins in the file BEGUN, take a while where NAP says so; die where POISON does."""
     Path(os.environ.get("BEGUN", os.devnull)).touch()

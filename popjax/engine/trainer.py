@@ -345,6 +345,9 @@ class Trainer:
                         self.checkpoint.save()
         except OutOfMemory as error:
             self.roster.plan.lanes.narrow(error.needed)
+        except Exception:
+            self.commit()  # of what came back before
+            raise
         finally:
             for segment in segments:
                 if segment in waiting:  # its end was not reported: no worker took it
