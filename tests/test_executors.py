@@ -452,18 +452,16 @@ import os, sys, threading, time
 import popjax as pj
 from test_executors import SLOW, WALKS
 executor, resume, wait = sys.argv[1], sys.argv[2] == "resume", float(sys.argv[3])
-if wait:
-    class Die(pj.Callback):
-        seen = 0
-        def epoch(self, result):
-            Die.seen += len(result.trial)
-            if Die.seen > 48 and os.path.exists("run/state"):
-                threading.Timer(wait, os.kill, (os.getpid(), 9)).start()
-                Die.seen = -10**9
-    callbacks = [Die()]
-else:
-    callbacks = []
-pj.search(SLOW, WALKS, trials=24, epochs=8, backend=executor, resume=resume, out="run", callbacks=callbacks)
+class Seen(pj.Callback):
+    epochs, dies = 0, wait > 0
+    def epoch(self, result):
+        self.epochs += len(result.trial)
+        if self.dies and self.epochs > 48 and os.path.exists("run/state"):
+            threading.Timer(wait, os.kill, (os.getpid(), 9)).start()
+            self.dies = False
+seen = Seen()
+pj.search(SLOW, WALKS, trials=24, epochs=8, backend=executor, resume=resume, out="run", callbacks=[seen])
+print(seen.epochs)
 """
 
 
@@ -477,6 +475,7 @@ def test_a_killed_run_goes_on_with_another_executor(first, second, slow, python,
     environment["NAP"] = "0"
     done = python(DRIVER, second, "resume", 0)
     assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 24 * 8 - 48, "what was committed is not trained again"
     monkeypatch.setenv("NAP", "0")
     pj.search(SLOW, WALKS, trials=24, epochs=8, out=tmp_path / "alone")
     for file in ("trials.parquet", "curves.parquet"):

@@ -303,8 +303,14 @@ def epoch(state, hparams, data):
     noise = jax.random.normal(jax.random.fold_in(state["key"], 1), (3,))
     x = state["x"] - hparams["learning_rate"] * (state["x"] + 0.1 * noise)
     return {"x": x, "key": jax.random.fold_in(state["key"], 2)}, {"loss": (x**2).sum()}
+class Count(pj.Callback):
+    epochs = 0
+    def epoch(self, result):
+        self.epochs += len(result.trial)
+counts = Count()
 pj.search(pj.Task(init, epoch, ()), pj.Space(learning_rate=pj.log_uniform(1e-3, 1)), trials=40, epochs=5,
-          out=sys.argv[1], resume=sys.argv[2] == "resume", rank=pj.best(keep=2))
+          out=sys.argv[1], resume=sys.argv[2] == "resume", rank=pj.best(keep=2), callbacks=[counts])
+print(counts.epochs)
 """
 )
 
@@ -316,10 +322,14 @@ def test_killed_at_any_write_it_goes_on(python, tmp_path, kills):
     for number, kill_at in enumerate(kills):
         died = python(RUN, "run", "resume" if number else "new", kill_at)
         assert died.returncode == -signal.SIGKILL, died.stderr
+    epochs = []
     for out in ("run", "whole"):
         ended = python(RUN, out, "resume", 0)
         assert ended.returncode == 0, ended.stderr
+        epochs.append(int(ended.stdout))
     assert_same_files(tmp_path / "whole", tmp_path / "run")
+    assert epochs[1] == 40 * 5
+    assert epochs[0] < epochs[1] or max(kills) < 9, "by then some are committed, which are not trained again"
 
 
 @pytest.mark.kill
