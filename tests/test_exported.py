@@ -187,9 +187,9 @@ def test_a_member_knows_its_fold_in_what_is_exported(predictors):
     encoded = predictor.recipe.encoded(rows)
     exchanged = dataclasses.replace(predictor.recipe, transforms=predictor.recipe.transforms[::-1])
     other = dataclasses.replace(predictor, recipe=exchanged)
-    assert np.abs(other.mean_of(encoded) - predictor.mean_of(encoded)).max() > 1e-3
+    assert np.abs(other.mean_of(encoded) - predictor.mean_of(encoded)).max() > 0.1
     session = onnxruntime.InferenceSession(other.export("onnx"))
-    np.testing.assert_allclose(session.run(None, {"rows": encoded})[0], other.mean_of(encoded), atol=1e-3)
+    np.testing.assert_allclose(session.run(None, {"rows": encoded})[0], other.mean_of(encoded), atol=CLOSE)
 
 
 def test_a_missing_cell_becomes_the_median_in_what_is_exported(predictors):
