@@ -1328,7 +1328,7 @@ MUTANTS = [
     ),
     Mutant(
         "a score whose sign is not turned",
-        "study/estimators",
+        "study/cv_results",
         "cv_results",
         "1 if results.metric.mode == 'max' else -1",
         "1",

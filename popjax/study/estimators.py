@@ -10,13 +10,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from popjax.core.doubt import OWN, doubt
-from popjax.core.text import plural, short
-from popjax.data.checks import targets_lost
-from popjax.data.frames import as_frame, cells_of
+from popjax.core.text import short
+from popjax.data.frames import as_frame
 from popjax.data.transforms.applying import accepts_missing
 from popjax.metric import Metric
 from popjax.models.built_in import MODELS
@@ -26,9 +24,11 @@ from popjax.rules.named_rules import rule_of
 from popjax.rules.pareto import Pareto
 from popjax.space.space import Space
 from popjax.store.results import Results
+from popjax.study.cv_results import cv_results
 from popjax.study.effort import effort_of
 from popjax.study.refit import refit
 from popjax.study.search import search
+from popjax.study.targets import as_labels, check_labels, checked_targets
 from popjax.supervision.kinds.named_kinds import reported
 from popjax.supervision.permuted import rises
 from popjax.supervision.predictor import Predictor
@@ -247,13 +247,7 @@ class PopulationEstimator(BaseEstimator):
         else:
             how = {"y_numeric": self.kind == "regression", "multi_output": True}
             X, y = validate_data(self, X, y, reset=reset, **how, **self._arrays())
-        y = y if y.ndim == 2 and y.shape[1] > 1 else column_or_1d(y, warn=True)
-        if (lost := targets_lost(y)).any():  # elsewhere such rows are left out; here X and y are the user's to align
-            raise missing_targets_error(int(lost.sum()), int(lost.argmax()))
-        if self.kind == "classification":
-            check_classification_targets(y)
-            if y.ndim == 2 and type_of_target(y) != "multilabel-indicator":
-                raise ValueError("y has several columns of more than two classes; fit an estimator to each of them")
+        y = checked_targets(y, self.kind)
         if len(X) < 2:
             raise ValueError(f"n_samples={len(X)}: a search trains on some rows and ranks by others; give at least 2")
         return X, y
@@ -403,33 +397,6 @@ def on_validation(metric: Metric) -> Metric:
     return Metric(Metric.of("validation", metric.name), metric.given, metric.unit) if plain else metric
 
 
-def check_labels(y: Any) -> None:
-    """Raise ValueError for missing values among Python objects (rows,), which scikit-learn compares with texts."""
-    cells = cells_of(y) if hasattr(y, "isna") else y if isinstance(y, np.ndarray) else np.asarray(y, object)
-    if cells.dtype != object or cells.ndim != 1:
-        return
-    lost = [not isinstance(cell, str) and str(cell) in ("None", "nan", "<NA>") for cell in cells]
-    if any(lost):
-        raise missing_targets_error(sum(lost), lost.index(True))
-
-
-def missing_targets_error(count: int, first: int) -> ValueError:
-    """The error of so many missing targets, the first in a row from 0."""
-    what = f"y has {plural(count, 'missing cell')}, the first in row {first + 1}"
-    return ValueError(f"{what}; fill them in, or leave such rows out")
-
-
-def as_labels(classes: Sequence[Any], dtype: np.dtype[Any]) -> np.ndarray:
-    """Labels in the dtype of y; in their own dtype if that changes a label of y_val, such as a longer text.
-
-    >>> as_labels((0, 1), np.dtype(bool)), as_labels(("a", "long"), np.dtype("U1")).tolist()
-    (array([False,  True]), ['a', 'long'])
-    """
-    own = np.array(classes)
-    made = own.astype(dtype)
-    return made if made.tolist() == own.tolist() else own
-
-
 def column_names(X: Any) -> list[str]:
     """The names of the columns of a frame, or the places of those of an array."""
     names = getattr(as_frame(X), "columns", None)
@@ -440,26 +407,3 @@ def importances_of(results: Results, predictor: Predictor, names: Sequence[str])
     """By how much the metric becomes worse where a column's cells are permuted (columns,); 0 of an empty one."""
     found = rises(results.task, predictor, results.metric, least=1, cells=None)
     return np.array([found.pop(name, 0.0) for name in names])
-
-
-def cv_results(results: Results, seconds: float) -> dict[str, Any]:
-    """The trials under scikit-learn's keys; larger scores are better, NaN for trials that did not end or diverged.
-
-    The fit time of a trial is `seconds` over the number of trials, since all train at once.
-    """
-    sign = 1 if results.metric.mode == "max" else -1
-    trials = len(results.members[results.metric])
-    scored = np.zeros(trials, bool)
-    scored[results.order] = True
-    last = np.where(scored[:, None, None], results.of_members[results.metric], np.nan).mean(2) * sign
-    params = [results.hparams(trial) for trial in range(trials)]
-    found: dict[str, Any] = {"mean_fit_time": np.full(trials, seconds / trials), "std_fit_time": np.zeros(trials)}
-    found |= {"mean_score_time": np.zeros(trials), "std_score_time": np.zeros(trials)}
-    for name in results.space:
-        values = [each.get(name) for each in params]
-        found[f"param_{name}"] = np.ma.MaskedArray(values, [name not in each for each in params], dtype=object)
-    found["params"] = params
-    found |= {f"split{fold}_test_score": last[:, fold] for fold in range(last.shape[1])}
-    rank = np.full(trials, trials, np.int32)
-    rank[results.order] = np.arange(1, len(results.order) + 1)
-    return found | {"mean_test_score": last.mean(1), "std_test_score": last.std(1), "rank_test_score": rank}
