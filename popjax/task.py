@@ -395,8 +395,8 @@ def ranked_by(task: Task, metric: str | None, mode: str | None) -> Metric:
     own = metric in (None, task.metric)
     unit = getattr(metric, "unit", "") or (task.metric.unit if own else "")
     known = mode or (task.mode if own else task.modes.get(str(metric)))
-    found = Metric(task.metric if own else str(metric), known, unit)
-    return Metric(found, found.mode)
+    ranked = Metric(task.metric if own else str(metric), known, unit)
+    return Metric(ranked, ranked.mode)
 
 
 def unknown_metric(task: Task, metric: str | None, known: Iterable[str]) -> ValueError:

@@ -59,8 +59,8 @@ def parse[Arguments](
             # --no-quiet, where a default says quiet
             pairs = () if default is not None else (tyro.conf.FlagCreatePairsOff,)
             config = (*pairs, tyro.conf.OmitArgPrefixes)
-            found: Arguments = tyro.cli(arguments, prog=called(command), args=argv, default=default, config=config)  # type: ignore[assignment]
-            return found
+            parsed: Arguments = tyro.cli(arguments, prog=called(command), args=argv, default=default, config=config)  # type: ignore[assignment]
+            return parsed
         except SystemExit as stop:
             if stop.code == 0:
                 raise
@@ -117,8 +117,8 @@ def started(name: str, path: str) -> str:
     """The shell text that starts a program: by uv, by name, or by path if the shell does not find it by name."""
     if uv := os.environ.get("UV"):  # set by `uv run`
         return f"{'uv' if shutil.which('uv') else shlex.quote(uv)} run {name}"
-    found = shutil.which(name)
-    here = found is not None and os.path.realpath(found) == os.path.realpath(path)
+    executable = shutil.which(name)
+    here = executable is not None and os.path.realpath(executable) == os.path.realpath(path)
     return name if here else shlex.quote(path)
 
 

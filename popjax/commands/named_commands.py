@@ -38,5 +38,5 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if name not in COMMANDS:
         raise ValueError(f"unknown command {name!r}; there are {', '.join(COMMANDS)}{meant(name, COMMANDS)}")
-    found: int = importlib.import_module(f"popjax.commands.{name}").main(rest)
-    return found
+    code: int = importlib.import_module(f"popjax.commands.{name}").main(rest)
+    return code

@@ -267,11 +267,11 @@ def values_by_epoch(results: "Results", rows: np.ndarray) -> dict[str, np.ndarra
     if results.history is None:
         return {}
     space, epochs = Space.from_dict(results.run["space"]), results.run["epochs"]
-    found = {name: column[rows][:, None].repeat(epochs, 1) for name, column in space.filled(results.points).items()}
+    by_epoch = {name: column[rows][:, None].repeat(epochs, 1) for name, column in space.filled(results.points).items()}
     for row, trial in enumerate(rows.tolist()):
         for name, values in space.filled(results.history.of(trial)).items():
-            found[name][row, : len(values)] = values
-    return found
+            by_epoch[name][row, : len(values)] = values
+    return by_epoch
 
 
 def retest_report(results: "Results", rows: np.ndarray, new: np.ndarray, top: int) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Beginning:
 
     Attributes:
         hparams: given or recorded hyperparameters, without the defaults.
-        found: hyperparameters of a search's trial, of which the task may read only some.
+        point: hyperparameters of a search's trial, of which the task may read only some.
         resume: directory of the session to resume; None for a new one.
         steps: of another session, to replay.
         curves: metric -> (epochs,) of that session.
@@ -46,7 +46,7 @@ class Beginning:
     hparams: dict[str, Any]
     epochs: int
     trial: int = 0
-    found: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    point: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     resume: Path | None = None
     steps: Sequence[Step] = ()
     curves: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -88,13 +88,13 @@ class Steering:
 
         experiment = start.experiment
         if experiment.task is not None:
-            task, others = experiment.users_task(), dict(start.found)
+            task, others = experiment.users_task(), dict(start.point)
         else:
             parts = experiment.load()
             task, rows = experiment.supervised(parts), experiment.rows(parts.dataset)
             width = task.data.folds.train.shape[1]
             others = untuned(experiment.optimizer, experiment.schedule, width, experiment.model)
-            others |= start.found
+            others |= start.point
             print(rows)
         print(f"device: {describe_device()}", flush=True)
         recorded = start.resume is not None or start.steps

@@ -26,8 +26,8 @@ def change_typed(text: str, hparams: Mapping[str, Any]) -> "Change":
     """
     from popjax.tuning.person import Change
 
-    if found := SETTING.fullmatch(text):
-        return Change("set", values=value_to_set(found[1], found[2], found[3], hparams))
+    if match := SETTING.fullmatch(text):
+        return Change("set", values=value_to_set(match[1], match[2], match[3], hparams))
     word, _, rest = text.partition(" ")
     if word in ("go", "back"):
         return Change(word, epochs=check_text(word, rest.strip() or "1"))

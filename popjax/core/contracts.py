@@ -58,8 +58,8 @@ def contract_names(contract: type) -> set[str]:
 
 def attributes(kind: type) -> dict[str, Any]:
     """The public names of a class alone, and `__call__`, with their values; None for a field without a default."""
-    found = dict.fromkeys(inspect.get_annotations(kind)) | dict(vars(kind))
-    return {name: value for name, value in found.items() if not name.startswith("_") or name == "__call__"}
+    declared = dict.fromkeys(inspect.get_annotations(kind)) | dict(vars(kind))
+    return {name: value for name, value in declared.items() if not name.startswith("_") or name == "__call__"}
 
 
 def check_written(what: str, kind: type, contract: type, *names: str) -> None:

@@ -21,8 +21,8 @@ def visible_cards() -> list[str]:
 @functools.cache
 def kin() -> str:
     """JAX's version and the kind of CPU or accelerator, as a str: processes with the same one compute the same bits."""
-    found = jax.devices()[0]
-    kind = cpu_kind() if found.platform == "cpu" else found.device_kind
+    device = jax.devices()[0]
+    kind = cpu_kind() if device.platform == "cpu" else device.device_kind
     return f"jax {jax.__version__} on {kind}"
 
 
@@ -40,10 +40,10 @@ def cpu_kind() -> str:
 
 def device() -> str:
     """The kind and number of JAX's devices, as a str for people."""
-    found = jax.devices()
-    if found[0].platform == "cpu":
-        return f"CPU, {cores()} cores" + (f", {len(found)} devices" if len(found) > 1 else "")
-    return found[0].device_kind + (f" x {len(found)}" if len(found) > 1 else "")
+    devices = jax.devices()
+    if devices[0].platform == "cpu":
+        return f"CPU, {cores()} cores" + (f", {len(devices)} devices" if len(devices) > 1 else "")
+    return devices[0].device_kind + (f" x {len(devices)}" if len(devices) > 1 else "")
 
 
 UNKNOWN = "unknown"  # the version of a popjax that is not installed

@@ -32,8 +32,8 @@ class Options:
     @classmethod
     def given(cls, named: Any, **others: Any) -> Self:
         """Options from the attributes of `named` that have their names; `others` take precedence."""
-        found = {name: getattr(named, name) for name in cls.usual() if hasattr(named, name)}
-        return cls(**(found | others))
+        read = {name: getattr(named, name) for name in cls.usual() if hasattr(named, name)}
+        return cls(**(read | others))
 
     def written(self) -> dict[str, Any]:
         """Option -> its value in run.json, without the `FREE` ones; compared on resume."""

@@ -76,14 +76,14 @@ def registry[T](kind: str, entries: Iterable[T]) -> dict[str, T]:
     Traceback (most recent call last):
     ValueError: two of the name 'x.py' among what is called a path: a/x.py, b/x.py; give each its own
     """
-    found: dict[str, T] = {}
+    by_name: dict[str, T] = {}
     for entry in entries:
         name = entry.name  # type: ignore[attr-defined]
-        if name in found:
-            both = f"{found[name]}, {entry}"
+        if name in by_name:
+            both = f"{by_name[name]}, {entry}"
             raise ValueError(f"two of the name {name!r} among what is called a {kind}: {both}; give each its own")
-        found[name] = entry
-    return found
+        by_name[name] = entry
+    return by_name
 
 
 def meant(name: str, known: Iterable[str], alike: float = 0.6) -> str:

@@ -55,10 +55,10 @@ def named_leaves(state: Any) -> dict[str, Any]:
 
 def digest_of_tree(tree: Any) -> str:
     """SHA-256 of a pytree's arrays with their names, dtypes and shapes."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name, leaf in named_leaves(to_host(tree)).items():
-        found.update(f"{name} {leaf.dtype} {leaf.shape} ".encode() + np.ascontiguousarray(leaf).tobytes())
-    return found.hexdigest()
+        digest.update(f"{name} {leaf.dtype} {leaf.shape} ".encode() + np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
 
 
 def unnamed(like: Any, arrays: Mapping[str, Any]) -> Any:

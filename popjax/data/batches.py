@@ -175,12 +175,12 @@ def parquet_batches(path: Path, asked: Asked) -> Iterator[Batch]:
 
 def arrow_cells(source: str, name: str, values: "pa.ChunkedArray") -> np.ndarray:
     """The cells (rows,) of a column of numbers, dates or text."""
-    found = kind(values.type)
-    if found == "other":
+    type_name = kind(values.type)
+    if type_name == "other":
         raise ValueError(f"{source}: column {name!r} holds {values.type}, neither numbers nor text; convert it")
-    if found == "number":
+    if type_name == "number":
         return floats(values)
-    if found == "date":
+    if type_name == "date":
         return times(values)
     try:
         return np.array([*values.to_pylist(), None], object)[:-1]

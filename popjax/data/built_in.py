@@ -55,8 +55,8 @@ def built_in_table(name: str) -> tuple[np.ndarray, np.ndarray, tuple[Any, ...] |
 
 def content(file: str) -> bytes:
     """Content of a file of scikit-learn, unpacked; raises ValueError if it is not found."""
-    found = importlib.util.find_spec("sklearn")
-    places = [] if found is None else list(found.submodule_search_locations or [])
+    spec = importlib.util.find_spec("sklearn")
+    places = [] if spec is None else list(spec.submodule_search_locations or [])
     for place in places:
         path = Path(place, "datasets", "data", file)
         if path.exists():

@@ -23,14 +23,14 @@ def as_targets(y: Any, name: str, target: str, rows: int) -> np.ndarray:
     if isinstance(y, Mapping):
         raise ValueError(f"{name}: {target} is a dict; give one array of targets, with a column each, or write a Task")
     try:
-        found = np.asarray(y)
+        targets = np.asarray(y)
     except ValueError:
         lengths = {len(row) if hasattr(row, "__len__") else 1 for row in y}
         what = f"{target} has rows of {min(lengths)} to {max(lengths)} values"
         raise ValueError(f"{name}: {what}; give as many in each") from None
-    if found.shape[:1] != (rows,):
-        raise ValueError(f"{name}: {target} has shape {found.shape} for {rows} rows of x; give one value a row")
-    return found
+    if targets.shape[:1] != (rows,):
+        raise ValueError(f"{name}: {target} has shape {targets.shape} for {rows} rows of x; give one value a row")
+    return targets
 
 
 def mirrored(x: Inputs, name: str, own_loss: bool) -> Targets:

@@ -233,8 +233,8 @@ def one_hot(coded: np.ndarray, columns: Sequence[str], levels: Levels) -> np.nda
     column = lambda at: coded[:, at : at + 1]
     counts = [len(levels[name]) if name in levels else None for name in columns]
     parts = [column(at) if n is None else column(at) == np.arange(n)[None] for at, n in enumerate(counts)]
-    found: np.ndarray = coded.__array_namespace__().concat(parts, axis=1).astype(float, copy=False)
-    return found
+    encoded: np.ndarray = coded.__array_namespace__().concat(parts, axis=1).astype(float, copy=False)
+    return encoded
 
 
 def occurring(
@@ -255,12 +255,12 @@ def occurring(
 
 def with_missing_level(coded: np.ndarray, columns: Sequence[str], levels: Levels) -> tuple[np.ndarray, Levels]:
     """Coded rows and levels, with the empty text as the first level of text columns that lack cells."""
-    coded, found = coded.copy(), dict(levels)
+    coded, extended = coded.copy(), dict(levels)
     for at, name in enumerate(columns):
         if name in levels and np.isnan(coded[:, at]).any():
-            found[name] = ("", *levels[name])
+            extended[name] = ("", *levels[name])
             coded[:, at] = np.nan_to_num(coded[:, at] + 1)
-    return coded, found
+    return coded, extended
 
 
 def apart(coded: np.ndarray, columns: Sequence[str], levels: Levels) -> dict[str, np.ndarray]:
@@ -279,11 +279,11 @@ def apart(coded: np.ndarray, columns: Sequence[str], levels: Levels) -> dict[str
 
 def relevel(coded: np.ndarray, columns: Sequence[str], now: Levels, then: Levels) -> np.ndarray:
     """Coded rows (rows, columns) from the levels `now` to the levels `then` of the same text columns."""
-    found = coded.copy()
+    renumbered = coded.copy()
     for at, name in enumerate(columns):
         if name in now:
             places = {text: float(index) for index, text in enumerate(then[name])}
             codes = np.array([*(places.get(text, -1.0) for text in now[name]), -1.0])  # the last one for -1
             there = ~np.isnan(coded[:, at])
-            found[there, at] = codes[coded[there, at].astype(int)]
-    return found
+            renumbered[there, at] = codes[coded[there, at].astype(int)]
+    return renumbered

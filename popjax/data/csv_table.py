@@ -59,5 +59,5 @@ def read_texts(file: File, names: Sequence[str], faults: Faults) -> dict[str, Co
         for name in names:
             if texts[name].count <= MAX_TEXTS:  # of one with more no further text is kept
                 texts[name].add(cells[name])
-    found = {name: faults.of(each.column, file.source, name) for name, each in texts.items()}
-    return {name: column for name, column in found.items() if column is not None}
+    columns = {name: faults.of(each.column, file.source, name) for name, each in texts.items()}
+    return {name: column for name, column in columns.items() if column is not None}

@@ -252,18 +252,18 @@ def with_parts(columns: Mapping[str, Column]) -> tuple[dict[str, Column], dict[s
 
     Raises ValueError for a part with the name of another column.
     """
-    found, dates = {}, {}
+    expanded, dates = {}, {}
     for name, column in columns.items():
         if not column.date:
-            found[name] = column
+            expanded[name] = column
             continue
         for part in part_names(name):
             if part in columns:
                 what = f"the date {name!r} becomes a column {part!r}, and there is one"
                 raise ValueError(f"{what}; rename it, or leave one out (--drop)")
         dates[name] = float(np.floor(np.nanmin(column.values)))
-        found |= dict(zip(part_names(name), map(Column, parts(column.values, dates[name]).T), strict=True))
-    return found, dates
+        expanded |= dict(zip(part_names(name), map(Column, parts(column.values, dates[name]).T), strict=True))
+    return expanded, dates
 
 
 def without_empty(table: Table) -> Mapping[str, Column]:
@@ -325,30 +325,30 @@ def from_arrays(
     unknown = int((~left).sum())
     left[left] = kept
     check_rows(int(left.sum()), name, len(left))
-    found = mirrored(x, name, own_loss) if same else reads(y[left], name, target)
+    targets = mirrored(x, name, own_loss) if same else reads(y[left], name, target)
     if levels:
         x, levels, fill = occurring(x, columns, levels, fill)
         x, levels = with_missing_level(x, columns, levels) if missing == AUTO else (x, levels)
     dropped = np.flatnonzero(~left)
     partial = [part for date in dates for part in part_names(date)]
     lines = (
-        doubt_of_words(f"the target {target!r}", "class", found.classes or ()),
+        doubt_of_words(f"the target {target!r}", "class", targets.classes or ()),
         left_out(len(left), len(dropped), unknown, target),
-        found.doubt,
-        doubt_of_dates(target, found.classes or ()),
+        targets.doubt,
+        doubt_of_dates(target, targets.classes or ()),
         *doubts(levels or {}, int(left.sum())),
         *doubts_of_numbers(x, columns, levels or {}, partial),
         doubt_of_constants(x, columns, partial),
     )
     return Dataset(
         x,
-        x if same else found.y,
-        found.classes,
+        x if same else targets.y,
+        targets.classes,
         columns,
         name=name.strip("'"),
         target=target,
-        kind=found.kind,
-        outputs=outputs if found.kind != "own" and found.y.ndim == 2 else (),
+        kind=targets.kind,
+        outputs=outputs if targets.kind != "own" and targets.y.ndim == 2 else (),
         levels=levels or {},
         fill=fill,
         dropped=dropped,

@@ -72,14 +72,14 @@ def parts(days: np.ndarray, first: float) -> np.ndarray:
     known = np.isfinite(days)
     whole = np.where(known, np.floor(np.where(known, days, 0)), 0).astype("datetime64[D]")
     years, months = whole.astype("datetime64[Y]"), whole.astype("datetime64[M]")
-    found = [
+    numbers = [
         years.astype(int) + 1970,
         months.astype(int) % 12 + 1,
         (whole.astype(int) + 3) % 7,
         (whole - years).astype(int) + 1,
         days - first,
     ]
-    return np.where(known[:, None], np.column_stack(found), np.nan)
+    return np.where(known[:, None], np.column_stack(numbers), np.nan)
 
 
 def dates_of_parts(dates: Iterable[str]) -> dict[str, str]:

@@ -126,8 +126,8 @@ def sign_of(texts: Sequence[str]) -> str:
     >>> sign_of(["$1.50", "$20"]), sign_of(["12 %", "7 %"]), sign_of(["7", "red"])
     ('$', '%', '')
     """
-    found = [SIGNED.fullmatch(text) for text in texts]
-    signs = Counter(match["sign"] or match["last"] for match in found if match is not None)
+    matches = [SIGNED.fullmatch(text) for text in texts]
+    signs = Counter(match["sign"] or match["last"] for match in matches if match is not None)
     del signs[None]
     sign, count = max(signs.items(), key=lambda item: item[1], default=("", 0))
     return sign if count >= MOST * len(texts) else ""

@@ -90,17 +90,17 @@ def typed_column(source: str, name: str, values: "pa.ChunkedArray", how: Reading
     Raises ValueError for another type, a text with too many distinct values that is no column of groups, and for texts
     of a column of dates that are none.
     """
-    found = kind(values.type)
-    if found == "date" and how.dates is not None and name not in how.dates:
-        values, found = as_iso(values), "text"
-    if found == "other":
+    type_name = kind(values.type)
+    if type_name == "date" and how.dates is not None and name not in how.dates:
+        values, type_name = as_iso(values), "text"
+    if type_name == "other":
         what = f"column {name!r} holds {short_type(values.type)}, neither numbers nor text"
         raise ValueError(f"{source}: {what}; convert it or drop it")
-    if found == "null":
+    if type_name == "null":
         return Column(np.full(len(values), np.nan))
-    if found == "number":
+    if type_name == "number":
         return Column(floats(values), None, str(values.type) == "bool")
-    if found == "date":
+    if type_name == "date":
         return Column(days_of_times(times(values)), date=True)
     indices, texts = dictionary(values)
     if name in (how.dates or ()):

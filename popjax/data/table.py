@@ -140,9 +140,9 @@ def joint_targets(columns: Sequence[Column], names: Sequence[str], source: str) 
     kind: Any = bool if all(truths) else int if whole else float
     if kind is float or not lost.any():
         return y.astype(kind)
-    found = np.where(lost, 0, y).astype(kind).astype(object)
-    found[lost] = None
-    return found
+    joint = np.where(lost, 0, y).astype(kind).astype(object)
+    joint[lost] = None
+    return joint
 
 
 def truth_of(column: Column) -> np.ndarray:

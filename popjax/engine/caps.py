@@ -20,15 +20,15 @@ STEPS = 13  # candidates, each narrower than the last by the square root of 2: d
 
 def candidates(space: Space, widths: tuple[str, ...]) -> list[Caps]:
     """Caps to choose from, ascending; the last are the scales' upper ends."""
-    found: list[Caps] = []
+    distinct: list[Caps] = []
     for step in range(STEPS):
         limits = {name: int(space[name].high * 2 ** (-step / 2)) for name in widths}
         if any(limit < space[name].low for name, limit in limits.items()):
             break
         caps = {name: space[name].up_to(limit).high for name, limit in limits.items()}
-        if caps not in found:
-            found.append(caps)
-    return found[::-1]
+        if caps not in distinct:
+            distinct.append(caps)
+    return distinct[::-1]
 
 
 def levels(points: Points, caps: list[Caps]) -> np.ndarray:
@@ -66,21 +66,21 @@ def choose(
         seconds: `(points, caps) -> seconds` to train these points in one program with that room.
         program: seconds to compile one program more.
     """
-    found = candidates(space, widths) if widths else []
-    if not found:
+    several = candidates(space, widths) if widths else []
+    if not several:
         return []
     points = space.filled(space.sample(MEMBERS))
-    need = levels(points, found)
+    need = levels(points, several)
 
     def together(first: int, end: int) -> float:
         """Seconds of one program for the points with a level in first..end-1."""
         rows = np.flatnonzero((need >= first) & (need < end))
-        return program + (seconds(take(points, rows), found[end - 1]) if len(rows) else 0.0)
+        return program + (seconds(take(points, rows), several[end - 1]) if len(rows) else 0.0)
 
     best: list[tuple[float, list[Caps]]] = [(0.0, [])]  # (seconds, caps) for the first 0, 1, ... candidates
-    for end in range(1, len(found) + 1):
+    for end in range(1, len(several) + 1):
         ways = [(best[first][0] + together(first, end), first) for first in range(end)]
         least, first = min(ways)
-        best.append((least, [*best[first][1], found[end - 1]]))
+        best.append((least, [*best[first][1], several[end - 1]]))
     least, chosen = best[-1]
-    return chosen if least <= WORTH * together(0, len(found)) else found[-1:]
+    return chosen if least <= WORTH * together(0, len(several)) else several[-1:]

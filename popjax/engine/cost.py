@@ -171,12 +171,12 @@ class Work:
             ),
             "buckets": (shapes, [(rows, full) for rows in group(columns(shapes), trials).values()]),
         }
-        found = []
+        plans = []
         for plan, (shared, parts) in programs.items():
             each_part = [self.padded(take(points, rows), widest, each, shared) for rows, widest in parts]
             flops, seconds = map(sum, zip(*each_part, strict=True))
-            found.append(Cost(plan, len(parts), flops, len(parts) * self.compiling(shared), seconds / self.speed))
-        return found
+            plans.append(Cost(plan, len(parts), flops, len(parts) * self.compiling(shared), seconds / self.speed))
+        return plans
 
 
 def in_lanes(members: int, lanes: int) -> int:
@@ -189,22 +189,22 @@ def lanes_of_few(members: int) -> int:
     return 1 << (members - 1).bit_length()
 
 
-def cheapest(found: list[Cost]) -> str:
+def cheapest(costs: list[Cost]) -> str:
     """The plan for "auto": "one", or the fastest plan if that saves at least a tenth of the time of "one"."""
-    if not found:
+    if not costs:
         return "one"
-    one, best = found[0], min(found, key=lambda cost: cost.seconds)
+    one, best = costs[0], min(costs, key=lambda cost: cost.seconds)
     return best.plan if best.seconds <= WORTH * one.seconds else "one"
 
 
-def explanation(found: list[Cost], members: int, exact: float, chosen: str) -> str:
+def explanation(costs: list[Cost], members: int, exact: float, chosen: str) -> str:
     """The text that --explain prints; `exact`: the operations without padding."""
     lines = [f"members: {members}"]
-    for cost in found:
+    for cost in costs:
         share = 1 - exact / cost.flops if cost.flops else 0.0
         programs = plural(cost.programs, "program")
         seconds = f"compiling {cost.compile_seconds:.1f} s, training {cost.train_seconds:.1f} s"
         lines.append(f"plan {cost.plan}: {programs}, {share:.0%} of the arithmetic is padding, about {seconds}")
-    if not found:
+    if not costs:
         lines.append("without Hints.flops and Hints.updates costs are unknown, so there is one program")
     return "\n".join([*lines, f"chosen: {chosen}"])

@@ -35,11 +35,11 @@ def refreshed(cohort: Cohort, numbers: np.ndarray, like: Training) -> Cohort:
 
 def fold(words: np.ndarray, numbers: np.ndarray, epoch: int, impl: Any) -> np.ndarray:
     """Key words (keys, words) with `numbers` (keys,) and the epoch folded in, by one program for any number of keys."""
-    found = []
+    folded = []
     for at in range(0, len(words), KEYS):
         rows = np.minimum(np.arange(at, at + KEYS), len(words) - 1)
-        found.append(np.asarray(fold_in(words[rows], numbers[rows], np.uint32(epoch), impl)))
-    return np.concatenate(found)[: len(words)]
+        folded.append(np.asarray(fold_in(words[rows], numbers[rows], np.uint32(epoch), impl)))
+    return np.concatenate(folded)[: len(words)]
 
 
 @functools.partial(jax.jit, static_argnames="impl")

@@ -67,12 +67,12 @@ def checked_count(task: Task, name: str, values: Mapping[str, Any], trials: int)
     if hint is None:
         return None
     with calling(what):
-        found = hint(values)
-    if found is None and name == "parameters":
+        hinted = hint(values)
+    if hinted is None and name == "parameters":
         return None
-    numbers = np.asarray(found)
+    numbers = np.asarray(hinted)
     if numbers.dtype.kind not in "biuf" or numbers.shape not in ((), (1,), (trials,)):
-        raise ValueError(f"{what} returned {short(found)} for {trials} trials; return a number, or one for each")
+        raise ValueError(f"{what} returned {short(hinted)} for {trials} trials; return a number, or one for each")
     if not (np.isfinite(numbers) & (numbers >= 0)).all():
         raise ValueError(f"{what} returned {short(numbers.ravel()[0])}; return finite numbers of at least 0")
     return numbers if numbers.shape == (trials,) else numbers.reshape(-1)[0]

@@ -54,19 +54,19 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     >>> differences({"data": {"split": 64 * "0"}}, {"data": {"split": 64 * "1"}})
     ['data: split differs']
     """
-    found = []
+    lines = []
     for name, before in then.items():
         after = now.get(name)
         if before == after:
             continue
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             names = {one: before.get(one) for one in dict.fromkeys([*before, *after])}
-            found += [f"{name}: {words}" for words in differences(names, after)]
+            lines += [f"{name}: {words}" for words in differences(names, after)]
         elif isinstance(before, str) and isinstance(after, str) and len(before) == len(after) == HASH:
-            found.append(f"{name} differs")
+            lines.append(f"{name} differs")
         else:
-            found.append(f"{name} was {before}, now {after}")
-    return found
+            lines.append(f"{name} was {before}, now {after}")
+    return lines
 
 
 def check_same(run: Mapping[str, Any], task: Task, what: str) -> None:

@@ -80,12 +80,12 @@ def costs(roster: Roster, names: Sequence[str]) -> dict[str, np.ndarray]:
 
     Raises ValueError for flops of a task that does not give them.
     """
-    found = {}
+    measured = {}
     for name in names:
         if name == "flops" and roster.task.hints.flops is None:
             raise ValueError("rank by flops: the task does not define them; give it hints=popjax.Hints(flops=...)")
-        found[name] = parameter_counts(roster) if name == "parameters" else flops(roster)
-    return found
+        measured[name] = parameter_counts(roster) if name == "parameters" else flops(roster)
+    return measured
 
 
 def flops(roster: Roster) -> np.ndarray:

@@ -192,11 +192,11 @@ class MemberFunctions:
             return self.branch(lambda hparams: one(state, hparams), member)
 
         def one(state: Any, hparams: HParams) -> tuple[Any, dict[str, jax.Array]]:
-            found: Any = self.task.epoch(state, hparams, data)
-            if not isinstance(found, tuple | list) or len(found) != 2:
-                size = f" of {len(found)}" if isinstance(found, tuple | list) else ""
-                raise ValueError(f"epoch returned a {type(found).__name__}{size}; return (state, metrics)")
-            return keep_types(state, found[0]), scalars("epoch", found[1])
+            returned: Any = self.task.epoch(state, hparams, data)
+            if not isinstance(returned, tuple | list) or len(returned) != 2:
+                size = f" of {len(returned)}" if isinstance(returned, tuple | list) else ""
+                raise ValueError(f"epoch returned a {type(returned).__name__}{size}; return (state, metrics)")
+            return keep_types(state, returned[0]), scalars("epoch", returned[1])
 
         def rest(state: Any) -> tuple[Any, dict[str, jax.Array]]:
             return state, {name: jnp.full((), jnp.nan, metric.dtype) for name, metric in metrics.items()}

@@ -121,14 +121,14 @@ def control_groups() -> list[tuple[Path, int]]:
         lines = SELF.read_text().splitlines()
     except OSError:
         return [(CGROUP, 2)]
-    found: list[tuple[Path, int]] = []
+    groups: list[tuple[Path, int]] = []
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers == "" or "memory" in controllers.split(","):
             root, version = (CGROUP, 2) if controllers == "" else (CGROUP / "memory", 1)
             inner = root / path.lstrip("/")
-            found += [(place, version) for place in (inner, *inner.parents) if place.is_relative_to(root)]
-    return found
+            groups += [(place, version) for place in (inner, *inner.parents) if place.is_relative_to(root)]
+    return groups
 
 
 def left_in(group: Path, version: int) -> int | None:
@@ -146,8 +146,8 @@ def page_cache(group: Path) -> int:
     except OSError:
         return 0
     named = [line.split() for line in lines]
-    found = {name: int(number) for name, number in named if name in ("inactive_file", "total_inactive_file")}
-    return found.get("total_inactive_file", found.get("inactive_file", 0))
+    sizes = {name: int(number) for name, number in named if name in ("inactive_file", "total_inactive_file")}
+    return sizes.get("total_inactive_file", sizes.get("inactive_file", 0))
 
 
 def crowded() -> bool:

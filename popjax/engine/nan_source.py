@@ -51,8 +51,8 @@ def place_of_nan(roster: Roster, trial: int) -> str:
         state = functions._init(jnp.uint32(roster.config.seed), member, data).state
         for _ in range(roster.config.epochs):
             error, (state, _) = epoch(state, data)
-            if (found := error.get_exception()) is not None:
-                lines = LINE.findall(str(found.traceback_info))
+            if (exception := error.get_exception()) is not None:
+                lines = LINE.findall(str(exception.traceback_info))
                 users = [f" ({file}, line {line}, in {name})" for file, line, name in lines if is_users(file)]
                 return "".join(users[:1])  # the innermost one
     return ""

@@ -108,13 +108,13 @@ class States:
 
     def _waiting(self, members: np.ndarray) -> dict[int, Arrays]:
         """Member -> name -> array, the states at the epoch that counts of those of `members` that wait with a state."""
-        found: dict[int, Arrays] = {}
+        states: dict[int, Arrays] = {}
         for cohort in self.cohorts if len(members) else ():
             rows = np.flatnonzero(np.isin(cohort.members, members))
             arrays = counting_state(cohort.arrays()) if len(rows) and cohort.state is not None else {}
             for row in rows if arrays else ():
-                found[int(cohort.members[row])] = {name: array[row].copy() for name, array in arrays.items()}
-        return found
+                states[int(cohort.members[row])] = {name: array[row].copy() for name, array in arrays.items()}
+        return states
 
     @property
     def held(self) -> np.ndarray:

@@ -205,7 +205,7 @@ class Tracer:
         The others are in the middle of their scales. A task may read some names only where a static one has a value
         that no trial has.
         """
-        found = []
+        members = []
         for name in sorted(static & set(self.space)):
             scale = self.space[name]
             if scale.levels <= 1:
@@ -215,8 +215,8 @@ class Tracer:
             points = {other: self.space[other].from_unit(np.full(len(column), 0.5)) for other in self.space}
             points[name] = column
             one = dataclasses.replace(self, points=points)
-            found += [one.member(row, static) for row in range(len(column))]
-        return found
+            members += [one.member(row, static) for row in range(len(column))]
+        return members
 
 
 def check_read(space: Space, reads: Set[str], known: Set[str]) -> None:

@@ -43,8 +43,8 @@ def onnx_model(
     try:
         program = traced(lambda given: function(**given), arguments)
         rows = {name: Array((Size(0, 1), *shape), dtype) for name, (shape, dtype) in sorted(inputs.items())}
-        (found,) = written(graph, program, [graph.input(name, array) for name, array in rows.items()])
-        return graph.serialized(graph.name(found), output, program.found[0], dict(notes or {}))
+        (predictions,) = written(graph, program, [graph.input(name, array) for name, array in rows.items()])
+        return graph.serialized(graph.name(predictions), output, program.gives[0], dict(notes or {}))
     except ValueError as error:
         raise ValueError(f"this cannot be written as ONNX: {error}") from None
 
@@ -61,9 +61,9 @@ def written(graph: Graph, program: Function, given: Sequence[Any]) -> list[Any]:
         return [values[one] if isinstance(one, Var) else one for one in own]
 
     for equation in program.equations:
-        found = step(graph, equation, read(equation.inputs, equation.given))
-        values |= dict(zip(equation.outputs, found, strict=True))
-    return read(program.outputs, program.found)
+        results = step(graph, equation, read(equation.inputs, equation.takes))
+        values |= dict(zip(equation.outputs, results, strict=True))
+    return read(program.outputs, program.gives)
 
 
 def step(graph: Graph, equation: Equation, inputs: list[Any]) -> list[Any]:
@@ -74,30 +74,30 @@ def step(graph: Graph, equation: Equation, inputs: list[Any]) -> list[Any]:
     if name == "cond":
         return chosen(graph, equation, inputs)
     if equation.certain and not any(isinstance(one, str) for one in inputs):
-        found = equation.primitive.bind(*map(jnp.asarray, inputs), **equation.plain)
+        results = equation.primitive.bind(*map(jnp.asarray, inputs), **equation.plain)
     elif name in OPERATIONS:
-        found = OPERATIONS[name](graph, equation, *inputs)
+        results = OPERATIONS[name](graph, equation, *inputs)
     else:
         raise ValueError(f"it computes {name!r}, for which popjax has no ONNX operator")
-    return list(found) if isinstance(found, list | tuple) else [found]
+    return list(results) if isinstance(results, list | tuple) else [results]
 
 
 def looped(graph: Graph, equation: Equation, inputs: list[Any]) -> list[Any]:
     """A loop of known length, written out."""
     params, body = equation.params, equation.params["jaxpr"]
-    length, carried = params["length"], same_rank(equation.found, body.found)
-    last = same_rank(equation.given, body.given)
+    length, carried = params["length"], same_rank(equation.gives, body.gives)
+    last = same_rank(equation.takes, body.takes)
     first = last - carried
     if isinstance(length, Size) or length > MOST:
         what = "over its rows" if isinstance(length, Size) else f"of {length} steps"
         raise ValueError(f"it has a loop {what}; at most {MOST} steps are written out")
     constants, carry, over = inputs[:first], inputs[first:last], inputs[last:]
-    found: dict[int, list[Any]] = {}
+    by_step: dict[int, list[Any]] = {}
     for at in reversed(range(length)) if params["reverse"] else range(length):
         own = [graph.add("Gather", one, np.array(at), axis=0) if isinstance(one, str) else one[at] for one in over]
         outputs = written(graph, body, [*constants, *carry, *own])
-        carry, found[at] = outputs[: len(carry)], outputs[len(carry) :]
-    return carry + [stacked(graph, each) for each in zip(*(found[at] for at in range(length)), strict=True)]
+        carry, by_step[at] = outputs[: len(carry)], outputs[len(carry) :]
+    return carry + [stacked(graph, each) for each in zip(*(by_step[at] for at in range(length)), strict=True)]
 
 
 def same_rank(outer: Sequence[Array], inner: Sequence[Array]) -> int:
@@ -118,5 +118,5 @@ def chosen(graph: Graph, equation: Equation, inputs: list[Any]) -> list[Any]:
     if not isinstance(which, str):
         return written(graph, branches[int(np.clip(which, 0, len(branches) - 1))], given)
     each = zip(*(written(graph, branch, given) for branch in branches), strict=True)
-    outputs = zip(equation.found, each, strict=True)
-    return [select(graph, equation._replace(found=[array]), which, *cases) for array, cases in outputs]
+    outputs = zip(equation.gives, each, strict=True)
+    return [select(graph, equation._replace(gives=[array]), which, *cases) for array, cases in outputs]

@@ -27,18 +27,18 @@ def node(operator: str) -> Callable[..., str]:
 
 def one(equation: Equation) -> np.ndarray:
     """1 in the dtype of the first input."""
-    return np.asarray(1, equation.given[0].dtype)
+    return np.asarray(1, equation.takes[0].dtype)
 
 
 def logic(for_truth: str, for_bits: str) -> Callable[..., str]:
     """An operator for truth values, and another for whole numbers."""
     return lambda graph, equation, *inputs: graph.add(
-        for_truth if equation.given[0].dtype == bool else for_bits, *inputs
+        for_truth if equation.takes[0].dtype == bool else for_bits, *inputs
     )
 
 
 def exp2(graph: Graph, equation: Equation, x: Any) -> str:
-    return graph.add("Pow", np.asarray(2, equation.given[0].dtype), x)
+    return graph.add("Pow", np.asarray(2, equation.takes[0].dtype), x)
 
 
 def expm1(graph: Graph, equation: Equation, x: Any) -> str:
@@ -66,7 +66,7 @@ def remainder(graph: Graph, equation: Equation, *inputs: Any) -> str:
 
 
 def integer_pow(graph: Graph, equation: Equation, x: Any) -> str:
-    return graph.add("Pow", x, np.asarray(equation.params["y"], equation.given[0].dtype))
+    return graph.add("Pow", x, np.asarray(equation.params["y"], equation.takes[0].dtype))
 
 
 def square(graph: Graph, equation: Equation, x: Any) -> str:
@@ -88,25 +88,25 @@ def clamp(graph: Graph, equation: Equation, low: Any, x: Any, high: Any) -> str:
 
 
 def convert(graph: Graph, equation: Equation, x: Any) -> str:
-    return graph.cast(x, equation.found[0].dtype)
+    return graph.cast(x, equation.gives[0].dtype)
 
 
 def select(graph: Graph, equation: Equation, which: Any, *cases: Any) -> str:
     """The case of a number, the last for all greater ones. ONNX takes no truth values: they are numbers meanwhile."""
-    if np.issubdtype(equation.found[0].dtype, np.bool_):
-        plain = equation._replace(found=[Array(equation.found[0].shape, np.dtype(np.int32))])
+    if np.issubdtype(equation.gives[0].dtype, np.bool_):
+        plain = equation._replace(gives=[Array(equation.gives[0].shape, np.dtype(np.int32))])
         return graph.cast(select(graph, plain, which, *(graph.cast(case, np.int32) for case in cases)), bool)
-    if np.issubdtype(equation.given[0].dtype, np.bool_):
+    if np.issubdtype(equation.takes[0].dtype, np.bool_):
         return graph.add("Where", which, *reversed(cases))
-    found = cases[-1]
+    selected = cases[-1]
     for at, case in reversed([*enumerate(cases[:-1])]):
-        here = graph.add("Equal", which, np.asarray(at, equation.given[0].dtype))
-        found = graph.add("Where", here, case, found)
-    return str(found)
+        here = graph.add("Equal", which, np.asarray(at, equation.takes[0].dtype))
+        selected = graph.add("Where", here, case, selected)
+    return str(selected)
 
 
 def reshape(graph: Graph, equation: Equation, x: Any) -> str:
-    return reshaped(graph, x, equation.found[0].shape)
+    return reshaped(graph, x, equation.gives[0].shape)
 
 
 def reshaped(graph: Graph, x: Any, shape: Any) -> str:
@@ -116,7 +116,7 @@ def reshaped(graph: Graph, x: Any, shape: Any) -> str:
 
 
 def broadcast(graph: Graph, equation: Equation, x: Any) -> str:
-    given, shape, axes = equation.given[0].shape, equation.found[0].shape, equation.params["broadcast_dimensions"]
+    given, shape, axes = equation.takes[0].shape, equation.gives[0].shape, equation.params["broadcast_dimensions"]
     room: list[Any] = [1] * len(shape)
     for axis, size in zip(axes, given, strict=True):
         room[axis] = size
@@ -134,7 +134,7 @@ def concatenate(graph: Graph, equation: Equation, *inputs: Any) -> str:
 
 def slice_(graph: Graph, equation: Equation, x: Any) -> str:
     starts, limits, strides = (equation.params[name] for name in ("start_indices", "limit_indices", "strides"))
-    return sliced(graph, x, equation.given[0].shape, starts, limits, strides or (1,) * len(starts))
+    return sliced(graph, x, equation.takes[0].shape, starts, limits, strides or (1,) * len(starts))
 
 
 def sliced(graph: Graph, x: Any, shape: Any, starts: Any, limits: Any, strides: Any) -> str:
@@ -149,7 +149,7 @@ def sliced(graph: Graph, x: Any, shape: Any, starts: Any, limits: Any, strides: 
 
 def dynamic_slice(graph: Graph, equation: Equation, x: Any, *starts: Any) -> str:
     """At places that are known, on axes that are not whole."""
-    shape, begin, ends = equation.given[0].shape, list[Any](), list[Any]()
+    shape, begin, ends = equation.takes[0].shape, list[Any](), list[Any]()
     for start, size, whole in zip(starts, equation.params["slice_sizes"], shape, strict=True):
         if size != whole and (isinstance(start, str) or isinstance(size, Size) or isinstance(whole, Size)):
             raise ValueError(
@@ -175,7 +175,7 @@ def pad(graph: Graph, equation: Equation, x: Any, value: Any) -> str:
 
 def iota(graph: Graph, equation: Equation) -> str:
     """Numbers along an axis, in a shape that follows the rows."""
-    shape, axis, dtype = equation.found[0].shape, equation.params["dimension"], equation.found[0].dtype
+    shape, axis, dtype = equation.gives[0].shape, equation.params["dimension"], equation.gives[0].dtype
     end = graph.add("Squeeze", graph.size(shape[axis]), np.array([0]))
     numbers = graph.cast(graph.add("Range", np.array(0), end, np.array(1)), dtype)
     room = [-1 if at == axis else 1 for at in range(len(shape))]
@@ -218,7 +218,7 @@ def cumulative_sum(graph: Graph, equation: Equation, x: Any) -> str:
 def dot_general(graph: Graph, equation: Equation, x: Any, y: Any) -> str:
     """A plain product of matrices where it is one, else a sum of products by letters."""
     (left, right), (left_batch, right_batch) = equation.params["dimension_numbers"]
-    (a, b), dtype = equation.given, equation.found[0].dtype
+    (a, b), dtype = equation.takes, equation.gives[0].dtype
     x, y = (one if array.dtype == dtype else graph.cast(one, dtype) for one, array in ((x, a), (y, b)))
     if not left_batch and len(b.shape) == 2 and tuple(right) == (0,) and tuple(left) == (len(a.shape) - 1,):
         return graph.add("MatMul", x, y)
@@ -229,8 +229,8 @@ def dot_general(graph: Graph, equation: Equation, x: Any, y: Any) -> str:
         second[other] = first[at]
     free = [first[at] for at in range(len(first)) if at not in left and at not in left_batch]
     free += [second[at] for at in range(len(second)) if at not in right and at not in right_batch]
-    found = "".join([*(first[at] for at in left_batch), *free])
-    return graph.add("Einsum", x, y, equation=f"{''.join(first)},{''.join(second)}->{found}")
+    result = "".join([*(first[at] for at in left_batch), *free])
+    return graph.add("Einsum", x, y, equation=f"{''.join(first)},{''.join(second)}->{result}")
 
 
 def convolution(graph: Graph, equation: Equation, x: Any, kernel: Any) -> str:
@@ -239,7 +239,7 @@ def convolution(graph: Graph, equation: Equation, x: Any, kernel: Any) -> str:
         raise ValueError("it has a transposed convolution, which has no ONNX operator here")
     numbers = params["dimension_numbers"]
     lows, highs = zip(*params["padding"], strict=True)
-    found = graph.add(
+    convolved = graph.add(
         "Conv",
         graph.add("Transpose", x, perm=list(numbers.lhs_spec)),
         graph.add("Transpose", kernel, perm=list(numbers.rhs_spec)),
@@ -248,12 +248,12 @@ def convolution(graph: Graph, equation: Equation, x: Any, kernel: Any) -> str:
         group=params["feature_group_count"],
         pads=[*lows, *highs],
     )
-    return graph.add("Transpose", found, perm=np.argsort(numbers.out_spec).tolist())
+    return graph.add("Transpose", convolved, perm=np.argsort(numbers.out_spec).tolist())
 
 
 def gather(graph: Graph, equation: Equation, x: Any, places: Any) -> str:
     """Whole slices at places along one axis."""
-    numbers, (x_array, places_array) = equation.params["dimension_numbers"], equation.given
+    numbers, (x_array, places_array) = equation.params["dimension_numbers"], equation.takes
     axis, rank, count = numbers.start_index_map[0], len(x_array.shape), len(places_array.shape) - 1
     whole = [1 if at == axis else size for at, size in enumerate(x_array.shape)]
     alone = tuple(numbers.start_index_map) == tuple(numbers.collapsed_slice_dims) == (axis,)
@@ -266,25 +266,25 @@ def gather(graph: Graph, equation: Equation, x: Any, places: Any) -> str:
         raise ValueError("it takes numbers at computed places of several axes, which has no ONNX operator here")
     places = graph.cast(reshaped(graph, places, places_array.shape[:-1]), np.int64)
     inside = clamp(graph, equation, np.array(0), places, np.array(x_array.shape[axis] - 1))
-    found = graph.add("Gather", x, inside, axis=axis)  # with the axes of places in the place of `axis`
+    gathered = graph.add("Gather", x, inside, axis=axis)  # with the axes of places in the place of `axis`
     kept = iter(at if at < axis else at + count - 1 for at in range(rank) if at != axis)
     new = iter(range(axis, axis + count))
     order = [next(kept if at in numbers.offset_dims else new) for at in range(rank - 1 + count)]
-    found = found if order == sorted(order) else graph.add("Transpose", found, perm=order)
+    gathered = gathered if order == sorted(order) else graph.add("Transpose", gathered, perm=order)
     if equation.params["mode"] != lax.GatherScatterMode.FILL_OR_DROP:
-        return found
-    return taken_or_filled(graph, equation, found, graph.add("Equal", places, inside))
+        return gathered
+    return taken_or_filled(graph, equation, gathered, graph.add("Equal", places, inside))
 
 
-def taken_or_filled(graph: Graph, equation: Equation, found: str, there: str) -> str:
+def taken_or_filled(graph: Graph, equation: Equation, taken: str, there: str) -> str:
     """What was taken, and where a place is not `there` what JAX fills in."""
-    dtype, offset = equation.found[0].dtype, equation.params["dimension_numbers"].offset_dims
+    dtype, offset = equation.gives[0].dtype, equation.params["dimension_numbers"].offset_dims
     fill = equation.params["fill_value"]
     there = graph.add("Unsqueeze", there, np.array(offset)) if offset else there
     if np.issubdtype(dtype, np.bool_):
-        return graph.add("And", found, there) if fill is False else graph.add("Or", found, graph.add("Not", there))
+        return graph.add("And", taken, there) if fill is False else graph.add("Or", taken, graph.add("Not", there))
     usual = np.nan if np.issubdtype(dtype, np.inexact) else np.iinfo(dtype).min
-    return graph.add("Where", there, found, np.asarray(usual if fill is None else fill, dtype))
+    return graph.add("Where", there, taken, np.asarray(usual if fill is None else fill, dtype))
 
 
 def pooling(graph: Graph, equation: Equation, x: Any) -> str:
@@ -297,8 +297,8 @@ def pooling(graph: Graph, equation: Equation, x: Any) -> str:
     sizes, strides, dilations, _, padding = zip(*axes[1:-1], strict=True)
     lows, highs = zip(*padding, strict=True)
     how = {"kernel_shape": sizes, "strides": strides, "dilations": dilations, "pads": (*lows, *highs)}
-    found = graph.add("MaxPool", graph.add("Transpose", x, perm=[0, rank - 1, *range(1, rank - 1)]), **how)
-    return graph.add("Transpose", found, perm=[0, *range(2, rank), 1])
+    pooled = graph.add("MaxPool", graph.add("Transpose", x, perm=[0, rank - 1, *range(1, rank - 1)]), **how)
+    return graph.add("Transpose", pooled, perm=[0, *range(2, rank), 1])
 
 
 def in_parts(graph: Graph, equation: Equation, x: Any) -> list[str]:
@@ -316,7 +316,7 @@ def stack(graph: Graph, equation: Equation, *inputs: Any) -> str:
 
 def unstack(graph: Graph, equation: Equation, x: Any) -> list[str]:
     axis = equation.params["axis"]
-    return [graph.add("Gather", x, np.array(at), axis=axis) for at in range(len(equation.found))]
+    return [graph.add("Gather", x, np.array(at), axis=axis) for at in range(len(equation.gives))]
 
 
 OPERATIONS: Mapping[str, Callable[..., Any]] = {

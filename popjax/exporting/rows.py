@@ -34,7 +34,7 @@ class Equation(NamedTuple):
         primitive: the operation, of JAX.
         inputs: variables, arrays, or a Size, for a number that follows the number of rows.
         outputs: variables.
-        given, found: the arrays of inputs and outputs.
+        takes, gives: the arrays of inputs and outputs.
         params: its parameters; sizes are int or Size, inner programs are Function.
         plain: its parameters as JAX has them for the first of ROWS.
     """
@@ -42,15 +42,15 @@ class Equation(NamedTuple):
     primitive: Any
     inputs: list[Any]
     outputs: list[Any]
-    given: list[Array]
-    found: list[Array]
+    takes: list[Array]
+    gives: list[Array]
     params: dict[str, Any]
     plain: dict[str, Any]
 
     @property
     def certain(self) -> bool:
         """True if no size follows the number of rows."""
-        return not any(isinstance(one, Size) for one in sizes_in([self.given, self.found, self.params]))
+        return not any(isinstance(one, Size) for one in sizes_in([self.takes, self.gives, self.params]))
 
 
 class Function(NamedTuple):
@@ -61,15 +61,15 @@ class Function(NamedTuple):
         constants: variable -> array.
         equations: the operations.
         outputs: as inputs of an Equation.
-        given, found: the arrays of inputs and outputs.
+        takes, gives: the arrays of inputs and outputs.
     """
 
     inputs: list[Any]
     constants: dict[Any, Any]
     equations: list[Equation]
     outputs: list[Any]
-    given: list[Array]
-    found: list[Array]
+    takes: list[Array]
+    gives: list[Array]
 
 
 def traced(function: Callable[..., Any], arguments: Callable[[int], Sequence[Any]]) -> Function:
@@ -101,11 +101,11 @@ def function_of(programs: Sequence[ClosedJaxpr | Jaxpr]) -> Function:
 def equation_of(each: Sequence[Any]) -> Equation:
     """The operation that several programs have in common."""
     first = each[0]
-    given = [array(one) for one in zip(*(equation.invars for equation in each), strict=True)]
-    found = [array(one) for one in zip(*(equation.outvars for equation in each), strict=True)]
+    takes = [array(one) for one in zip(*(equation.invars for equation in each), strict=True)]
+    gives = [array(one) for one in zip(*(equation.outvars for equation in each), strict=True)]
     inputs = [operand(one) for one in zip(*(equation.invars for equation in each), strict=True)]
     params = {name: common([equation.params[name] for equation in each]) for name in first.params}
-    return Equation(first.primitive, inputs, list(first.outvars), given, found, params, first.params)
+    return Equation(first.primitive, inputs, list(first.outvars), takes, gives, params, first.params)
 
 
 def operand(each: Sequence[Any]) -> Any:
@@ -147,4 +147,4 @@ def sizes_in(value: Any) -> list[Any]:
     """All values in nested lists, tuples and dicts, a Size as one of them."""
     if isinstance(value, Size) or not isinstance(value, tuple | list | dict):
         return [value]
-    return [found for one in (value.values() if isinstance(value, dict) else value) for found in sizes_in(one)]
+    return [size for part in (value.values() if isinstance(value, dict) else value) for size in sizes_in(part)]

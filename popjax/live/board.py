@@ -150,16 +150,16 @@ class Board:
 
     def message(self, cursor: Cursor) -> dict[str, Any] | None:
         """The next message to a tab: what it has not received, as far as one message holds; None if up to date."""
-        found: dict[str, Any] = {}
+        message: dict[str, Any] = {}
         with self._lock:
             if cursor.generation != self.generation:
                 cursor.generation, cursor.epochs = self.generation, np.zeros(0, np.int64)
-                found["anew"] = True
+                message["anew"] = True
             drawn, count = self.drawn, len(self.epochs)
-            if cursor.trials != count or found:
+            if cursor.trials != count or message:
                 several = len(drawn) < count
-                found |= {"trials": count, "drawn": drawn.tolist() if several else None}
-                found["anew"] = several or "anew" in found
+                message |= {"trials": count, "drawn": drawn.tolist() if several else None}
+                message["anew"] = several or "anew" in message
                 same = np.zeros(0, np.int64) if several or count < len(cursor.epochs) else cursor.epochs
                 cursor.trials, cursor.epochs = count, np.concatenate([same, np.zeros(len(drawn) - len(same), np.int64)])
             pieces = [
@@ -170,14 +170,14 @@ class Board:
             figures, status = self.figures, "".join(self.status[trial] for trial in drawn.tolist())
             cursor.lines = news[-1][0] + 1 if news else self.told
         if pieces:
-            found["curves"] = [[trial, first, five_digits(values)] for trial, first, values in pieces]
+            message["curves"] = [[trial, first, five_digits(values)] for trial, first, values in pieces]
         if news:
-            found["log"] = [line for _, line in news]
+            message["log"] = [line for _, line in news]
         if status != cursor.status:
-            found["status"] = cursor.status = status
+            message["status"] = cursor.status = status
         if figures != cursor.figures:
-            found["figures"] = cursor.figures = figures
-        return found or None
+            message["figures"] = cursor.figures = figures
+        return message or None
 
     def trial(self, number: int, metric: str | None = None) -> dict[str, Any]:
         """One trial: status, epoch, hyperparameters and, if `metric` is known, its curve.
@@ -197,15 +197,15 @@ class Board:
 
 def lacking(sent: np.ndarray, now: np.ndarray, drawn: np.ndarray) -> list[tuple[int, int, int]]:
     """Pieces of curves (trial, first, end) for one message; advances `sent` (drawn,) in place."""
-    found, room = [], VALUES
+    pieces, room = [], VALUES
     for place in np.flatnonzero(sent < now).tolist():
         first, end = int(sent[place]), int(min(now[place], sent[place] + room))
-        found.append((int(drawn[place]), first, end))
+        pieces.append((int(drawn[place]), first, end))
         sent[place] = end
         room -= end - first + PIECE
         if room <= 0:
             break
-    return found
+    return pieces
 
 
 def five_digits(curve: np.ndarray) -> list[float | None]:

@@ -16,13 +16,13 @@ REACH = 10.0  # factor by which a slider reaches below and above a constant
 
 def details(board: Board, number: int, metric: str | None = None) -> dict[str, Any]:
     """A trial as JSON values, with its curve if `metric` is known. Raises ValueError for an unknown trial."""
-    found = board.trial(number, metric)
-    values, settable = found.pop("values"), set(found.pop("settable"))
+    trial = board.trial(number, metric)
+    values, settable = trial.pop("values"), set(trial.pop("settable"))
     scales = {} if board.about is None else board.about.scales
     rows = [
         value_row(name, scales[name], value, name in settable) for name, value in values.items() if not absent(value)
     ]
-    return found | {"hparams": rows}
+    return trial | {"hparams": rows}
 
 
 def value_row(name: str, scale: Scale, value: Any, settable: bool) -> dict[str, Any]:

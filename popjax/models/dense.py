@@ -77,11 +77,11 @@ def drawn(key: jax.Array, shapes: Sequence[Shape]) -> list[jax.Array]:
     alike: dict[tuple[int, int], list[int]] = {}
     for at, shape in enumerate(shapes):
         alike.setdefault((shape.inputs, shape.taps), []).append(at)
-    found: dict[int, jax.Array] = {}
+    drawn: dict[int, jax.Array] = {}
     for layers in alike.values():
         weights = drawn_at_once(keys[np.array(layers)], [shapes[at] for at in layers])
-        found |= zip(layers, weights, strict=True)
-    return [found[at] for at in range(len(shapes))]
+        drawn |= zip(layers, weights, strict=True)
+    return [drawn[at] for at in range(len(shapes))]
 
 
 def drawn_at_once(keys: jax.Array, shapes: Sequence[Shape]) -> list[jax.Array]:

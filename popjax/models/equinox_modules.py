@@ -39,8 +39,8 @@ def bind_equinox(model: Callable[..., Any], hparams: HParams, key: jax.Array) ->
     told = {training: flags(module, training, known=("state", "key")) for training in (True, False)}
 
     def whole(params: Any, variables: Any) -> tuple[Any, Any]:
-        found = jax.tree.unflatten(structure, [params[name] for name in order])
-        return eqx.combine(found, rest), jax.tree.unflatten(of_state, [variables[name] for name in order_of_state])
+        arrays = jax.tree.unflatten(structure, [params[name] for name in order])
+        return eqx.combine(arrays, rest), jax.tree.unflatten(of_state, [variables[name] for name in order_of_state])
 
     def apply(params: Any, variables: Any, x: jax.Array, keys: jax.Array | None) -> tuple[Any, Any]:
         one, state = whole(params, variables)
@@ -67,11 +67,11 @@ def built(model: Callable[..., Any], hparams: HParams, key: jax.Array) -> tuple[
     """The module and its state; the rates of its dropout layers are floats."""
 
     def made(hparams: HParams, key: jax.Array) -> Any:
-        found = model(hparams, key=key)
-        if isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], eqx.nn.State):
+        module = model(hparams, key=key)
+        if isinstance(module, tuple) and len(module) == 2 and isinstance(module[1], eqx.nn.State):
             what = "the model returned a module and its state: return the module, without eqx.nn.make_with_state"
             raise ValueError(f"{what}, which popjax calls itself")
-        return found
+        return module
 
     module, state = eqx.nn.make_with_state(made)(hparams, key=key)
     is_dropout = lambda node: isinstance(node, eqx.nn.Dropout)
@@ -83,8 +83,8 @@ def settings_of(model: Callable[..., Any], hparams: HParams, key: jax.Array) -> 
     """For each leaf of the module, True for a number that follows from dynamic hyperparameters and not from the key."""
 
     def leaves(values: Any, key: jax.Array) -> list[Any]:
-        found = jax.tree.leaves(built(model, hparams.replace(**values), key)[0])
-        return [leaf if eqx.is_array(leaf) else 0 for leaf in found]
+        arrays = jax.tree.leaves(built(model, hparams.replace(**values), key)[0])
+        return [leaf if eqx.is_array(leaf) else 0 for leaf in arrays]
 
     jaxpr = jax.make_jaxpr(leaves)(hparams.dynamic, key).jaxpr
     sources: dict[Any, set[str]] = {variable: {"value"} for variable in jaxpr.invars[:-1]} | {jaxpr.invars[-1]: {"key"}}

@@ -41,8 +41,8 @@ class Periodic(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Embedded columns of `x` (rows, columns)."""
-        found = weighted_waves(x, self.frequencies[...], self.phases[...], self.weights[...])
-        return (found + self.bias[...].T[:, :, None]).transpose(2, 1, 0).reshape(x.shape[0], -1)
+        sums = weighted_waves(x, self.frequencies[...], self.phases[...], self.weights[...])
+        return (sums + self.bias[...].T[:, :, None]).transpose(2, 1, 0).reshape(x.shape[0], -1)
 
 
 @jax.custom_jvp
@@ -92,7 +92,7 @@ def sin_of_turns(turns: jax.Array) -> jax.Array:
 
 def polynomial(coefficients: tuple[float, ...], x: jax.Array) -> jax.Array:
     """The polynomial with these coefficients, constant first, by Horner's rule."""
-    found = jnp.full_like(x, coefficients[-1])
+    value = jnp.full_like(x, coefficients[-1])
     for one in coefficients[-2::-1]:
-        found = found * x + one
-    return found
+        value = value * x + one
+    return value

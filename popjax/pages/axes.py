@@ -129,13 +129,13 @@ def ticks(scale: Scale) -> list[Tick]:
 
 def windows(scale: OneMinusLogUniform) -> list[Tick]:
     """Ticks at round averaging windows 1/(1-β), with β and window."""
-    found = []
+    ticks = []
     for window in decades(1 / (1 - scale.low), 1 / (1 - scale.high)):
         beta = round(1 - 1 / window, max(0, math.ceil(math.log10(window))) + 2)
-        found.append(
+        ticks.append(
             Tick(scale.to_unit(beta), f"{beta:.12g}", f"{window:,.0f} steps" if window >= 10 else f"{window:.3g} steps")
         )
-    return found
+    return ticks
 
 
 def decades(low: float, high: float) -> list[float]:

@@ -95,9 +95,9 @@ def squares(pair: tuple[Axis, Axis], chosen: np.ndarray) -> np.ndarray:
     """How many of the chosen trials (trials,) are in each square (across, upwards)."""
     sides = [side(axis, len(chosen)) for axis in pair]
     cells = [np.minimum(axis.units[chosen] * n, n - 1).astype(int) for axis, n in zip(pair, sides, strict=True)]
-    found = np.zeros(sides, int)
-    np.add.at(found, tuple(cells), 1)
-    return found
+    counts = np.zeros(sides, int)
+    np.add.at(counts, tuple(cells), 1)
+    return counts
 
 
 def side(axis: Axis, trials: int) -> int:

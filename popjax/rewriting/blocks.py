@@ -34,8 +34,8 @@ def in_blocks(
     blocks = math.ceil(rows / size)
     x = jnp.pad(x, [(0, blocks * size - rows), *[(0, 0)] * (x.ndim - 1)])
     again = jax.checkpoint(lambda x: read_whole(whole(x)), prevent_cse=False)
-    found = lax.map(again, x.reshape(blocks, size, *x.shape[1:]))
-    return found.reshape(-1, *found.shape[2:])[:rows]
+    blocked = lax.map(again, x.reshape(blocks, size, *x.shape[1:]))
+    return blocked.reshape(-1, *blocked.shape[2:])[:rows]
 
 
 @jax.custom_jvp

@@ -69,12 +69,12 @@ def slices_of(x: jax.Array, sizes: Sizes) -> list[jax.Array]:
 
 def first_largest(x: jax.Array, sizes: Sizes) -> jax.Array:
     """The position of each window's maximum: the first of equal ones, the last NaN if there are any; int8."""
-    found, *others = slices_of(x, sizes)
-    places = jnp.zeros(found.shape, jnp.int8)
+    largest, *others = slices_of(x, sizes)
+    places = jnp.zeros(largest.shape, jnp.int8)
     for place, other in enumerate(others, 1):
-        later = (other > found) | jnp.isnan(other)
+        later = (other > largest) | jnp.isnan(other)
         places = jnp.where(later, jnp.int8(place), places)
-        found = jnp.where(later, other, found)
+        largest = jnp.where(later, other, largest)
     return places
 
 
@@ -82,10 +82,10 @@ def at_places(x: jax.Array, places: jax.Array, sizes: Sizes) -> jax.Array:
     """One number of each window, that at the position `places`, numbered as in `slices_of`."""
 
     def numbers(x: jax.Array) -> jax.Array:
-        found, *others = slices_of(x, sizes)
+        picked, *others = slices_of(x, sizes)
         for place, other in enumerate(others, 1):
-            found = jnp.where(places == place, other, found)
-        return found
+            picked = jnp.where(places == place, other, picked)
+        return picked
 
     layer = jax.custom_jvp(numbers)
 
@@ -106,8 +106,8 @@ def summed_at(x: jax.Array, places: jax.Array, sizes: Sizes) -> jax.Array:
     numbers = np.arange(math.prod(sizes), dtype=places.dtype).reshape(sizes)
     among = tuple(range(1, x.ndim, 2))
     at = jnp.expand_dims(extended(places, wanted), among) == jnp.expand_dims(numbers, tuple(range(0, x.ndim, 2)))
-    found = jnp.where(at, x, 0).sum(among)
-    return found[tuple(map(slice, places.shape))]
+    sums = jnp.where(at, x, 0).sum(among)
+    return sums[tuple(map(slice, places.shape))]
 
 
 def extended(x: jax.Array, shape: Sequence[int]) -> jax.Array:

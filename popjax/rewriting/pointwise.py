@@ -54,8 +54,8 @@ class Pointwise:
                 one.anew(arrays) if isinstance(one, Pointwise) else arrays.get(id(one), one) for one in self.inputs
             ]
             arrays[id(self)] = self.operation(*given)
-        found: jax.Array = arrays[id(self)]
-        return found
+        array: jax.Array = arrays[id(self)]
+        return array
 
 
 def array_of(what: Any) -> Any:

@@ -60,8 +60,8 @@ def largest(*arrays: jax.Array) -> jax.Array:
 
 @largest.defjvp
 def _largest_tangents(arrays: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-    found, change = arrays[0], tangents[0]
+    highest, change = arrays[0], tangents[0]
     for other, other_change in zip(arrays[1:], tangents[1:], strict=True):
-        change = jnp.where(found >= other, change, other_change)
-        found = jnp.maximum(found, other)
-    return found, change
+        change = jnp.where(highest >= other, change, other_change)
+        highest = jnp.maximum(highest, other)
+    return highest, change

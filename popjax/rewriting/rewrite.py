@@ -136,12 +136,12 @@ def fits(equation: Any) -> bool:
 
 def left_to_xla(jaxpr: Jaxpr) -> set[str]:
     """Which of "convolution" and "pooling" a program still has, also in its loops, branches and derivatives."""
-    found = {XLA[equation.primitive] for equation in jaxpr.eqns if equation.primitive in XLA}
+    names = {XLA[equation.primitive] for equation in jaxpr.eqns if equation.primitive in XLA}
     inner = [
         value for equation in jaxpr.eqns for value in jax.tree.leaves([*equation.params.values()], is_leaf=is_program)
     ]
     programs = [value.jaxpr if isinstance(value, ClosedJaxpr) else value for value in inner if is_program(value)]
-    return found.union(*map(left_to_xla, programs))
+    return names.union(*map(left_to_xla, programs))
 
 
 def is_program(value: Any) -> bool:

@@ -66,12 +66,12 @@ def loss_of(rule: Rule, values: Values) -> np.ndarray:
         places[order_of(rule, values)] = np.arange(count)
         return places
     what = f"{the_rule(rule)}: loss"
-    found: Any = twice(what, rule, "loss", values)
-    if not isinstance(found, np.ndarray) or found.shape != (count,) or found.dtype.kind not in "biuf":
-        raise ValueError(f"{what} returned {short(found)}; return a number for each of {count} rows")
-    if np.isnan(found).any():
-        raise ValueError(f"{what} returned NaN for row {int(np.isnan(found).argmax())}; return a number")
-    return found
+    losses: Any = twice(what, rule, "loss", values)
+    if not isinstance(losses, np.ndarray) or losses.shape != (count,) or losses.dtype.kind not in "biuf":
+        raise ValueError(f"{what} returned {short(losses)}; return a number for each of {count} rows")
+    if np.isnan(losses).any():
+        raise ValueError(f"{what} returned NaN for row {int(np.isnan(losses).argmax())}; return a number")
+    return losses
 
 
 def winner_of(rule: Rule, finished: Finished) -> int:
@@ -85,20 +85,20 @@ def winner_of(rule: Rule, finished: Finished) -> int:
             return 0
         finished = Finished(*(rows_of(columns, np.arange(feasible)) for columns in finished))
     count, what = count_of(finished.values), f"{the_rule(rule)}: winner"
-    found: Any = twice(what, rule, "winner", finished)
-    whole = isinstance(found, int | np.integer) and not isinstance(found, bool)
-    if not whole or not 0 <= found < count:
-        raise ValueError(f"{what} returned {short(found)}; return a place, 0 to {count - 1}")
-    return int(found)
+    place: Any = twice(what, rule, "winner", finished)
+    whole = isinstance(place, int | np.integer) and not isinstance(place, bool)
+    if not whole or not 0 <= place < count:
+        raise ValueError(f"{what} returned {short(place)}; return a place, 0 to {count - 1}")
+    return int(place)
 
 
 def why_of(rule: Rule, count: int, first: str | None) -> str:
     """`Rule.why`; raises ValueError if it is no text."""
     with calling(f"{the_rule(rule)}: why"):
-        found: Any = rule.why(count, first)
-    if not isinstance(found, str):
-        raise ValueError(f"{the_rule(rule)}: why returned {short(found)}; return a text")
-    return found
+        text: Any = rule.why(count, first)
+    if not isinstance(text, str):
+        raise ValueError(f"{the_rule(rule)}: why returned {short(text)}; return a text")
+    return text
 
 
 def rows_by(rule: Rule, method: str, values: Values, all_of_them: bool) -> np.ndarray:
@@ -108,11 +108,11 @@ def rows_by(rule: Rule, method: str, values: Values, all_of_them: bool) -> np.nd
     if proven_rule(rule):
         return np.asarray(getattr(rule, method)(values), np.int64)
     what = f"{the_rule(rule)}: {method}"
-    found: Any = twice(what, rule, method, values)
-    rows = np.asarray(found) if isinstance(found, np.ndarray | list | tuple) else np.zeros(())
+    answer: Any = twice(what, rule, method, values)
+    rows = np.asarray(answer) if isinstance(answer, np.ndarray | list | tuple) else np.zeros(())
     wanted = f"each of the {plural(count, 'row number')} once" if all_of_them else "different row numbers"
     if rows.ndim != 1 or (rows.dtype.kind not in "iu" and rows.size):
-        raise ValueError(f"{what} returned {short(found)}; return {wanted}")
+        raise ValueError(f"{what} returned {short(answer)}; return {wanted}")
     seen = np.zeros(count, bool)
     seen[rows[(rows >= 0) & (rows < count)].astype(np.int64)] = True
     if seen.sum() < len(rows) or (all_of_them and len(rows) < count):
@@ -123,11 +123,11 @@ def rows_by(rule: Rule, method: str, values: Values, all_of_them: bool) -> np.nd
 def twice(what: str, rule: Rule, method: str, given: Any) -> Any:
     """What a method returns; raises ValueError for a user's that returns something else when it is called again."""
     with calling(what):
-        found = getattr(rule, method)(given)
-        again = found if proven_rule(rule) else getattr(rule, method)(given)
-    first, second = np.asarray(found), np.asarray(again)
+        answer = getattr(rule, method)(given)
+        again = answer if proven_rule(rule) else getattr(rule, method)(given)
+    first, second = np.asarray(answer), np.asarray(again)
     if np.array_equal(first, second, equal_nan=first.dtype.kind == second.dtype.kind == "f"):
-        return found
+        return answer
     raise ValueError(f"{what} returns something else when it is called again; let it follow from its arguments alone")
 
 

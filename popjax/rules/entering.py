@@ -104,11 +104,11 @@ def check_needs(rule: Rule) -> None:
 def rule_for(rule: Rule, task: Task) -> Rule:
     """`Rule.of`: the rule with the task's metric if it has none; raises ValueError for anything else."""
     with calling(f"{the_rule(rule)}: of", ValueError):
-        found: Any = rule.of(task)
-    if type(found) is not type(rule) or found.metric is None:
-        raise ValueError(f"{the_rule(rule)}: of returned {short(found)}; return the rule with a metric")
-    check_settings(found)
-    return found
+        ready: Any = rule.of(task)
+    if type(ready) is not type(rule) or ready.metric is None:
+        raise ValueError(f"{the_rule(rule)}: of returned {short(ready)}; return the rule with a metric")
+    check_settings(ready)
+    return ready
 
 
 def check_members(rule: Rule, members: int) -> None:

@@ -153,7 +153,7 @@ def fronts_of(losses: np.ndarray) -> np.ndarray:
     >>> fronts_of(np.array([[0.0, 2.0], [1.0, 1.0], [1.0, 2.0], [2.0, 2.0]])).tolist()
     [0, 0, 1, 2]
     """
-    found = np.zeros(len(losses), int)
+    depths = np.zeros(len(losses), int)
     fronts: list[Front] = []
     for row in np.lexsort(losses.T[::-1]).tolist():
         low, high = 0, len(fronts)
@@ -163,8 +163,8 @@ def fronts_of(losses: np.ndarray) -> np.ndarray:
         if low == len(fronts):
             fronts.append(Front(losses.shape[1]))
         fronts[low].add(losses[row])
-        found[row] = low
-    return found
+        depths[row] = low
+    return depths
 
 
 class Front:

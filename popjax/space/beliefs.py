@@ -94,11 +94,11 @@ class Belief:
         centres = self._centres(scale)
         apart = units[:, None] - centres
         if not scale.ordered:
-            found = scale.levels * (abs(apart) * scale.levels <= 0.5)
+            densities = scale.levels * (abs(apart) * scale.levels <= 0.5)
         else:
             mass = ndtr((1 - centres) / self.width) - ndtr(-centres / self.width)
-            found = np.exp(-((apart / self.width) ** 2) / 2) / (np.sqrt(2 * np.pi) * self.width * mass)
-        return np.where(np.isnan(units), 1.0, found.mean(1))
+            densities = np.exp(-((apart / self.width) ** 2) / 2) / (np.sqrt(2 * np.pi) * self.width * mass)
+        return np.where(np.isnan(units), 1.0, densities.mean(1))
 
     def _centres(self, scale: Axis) -> np.ndarray:
         return np.array([scale.to_unit(value) for value in self.values])
@@ -116,8 +116,8 @@ def density(beliefs: Mapping[str, Belief], scales: Mapping[str, Axis], units: Ma
     [0.2, 0.2]
     """
     near = {name: belief.density_near(scales[name], units[name]) for name, belief in beliefs.items()}
-    found: Any = 0.0
+    total: Any = 0.0
     for low, high in itertools.pairwise(sorted({0.0, 1.0, *(belief.share for belief in beliefs.values())})):
         together = [near[name] for name, belief in beliefs.items() if belief.share >= high]
-        found = found + (high - low) * np.prod(together, axis=0)
-    return np.asarray(found, float)
+        total = total + (high - low) * np.prod(together, axis=0)
+    return np.asarray(total, float)

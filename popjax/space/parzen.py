@@ -95,8 +95,8 @@ class Density:
         for axis, chance in self.chances.items():
             of_each += np.log(chance[:, points[:, axis].astype(int)]).T
         most = of_each.max(1)
-        found: np.ndarray = most + np.log(np.exp(of_each - most[:, None]).sum(1))
-        return found
+        density: np.ndarray = most + np.log(np.exp(of_each - most[:, None]).sum(1))
+        return density
 
 
 def recent(n: int) -> np.ndarray:
@@ -117,9 +117,9 @@ def widths(numbers: np.ndarray) -> np.ndarray:
     farther = np.maximum(gaps[:-1], gaps[1:])
     if m > 1:
         farther[0], farther[-1] = gaps[1], gaps[-2]
-    found = np.empty_like(numbers)
-    np.put_along_axis(found, order, farther, 0)
-    return found.clip(1 / min(NARROWEST, 2 + m), 1)
+    widths = np.empty_like(numbers)
+    np.put_along_axis(widths, order, farther, 0)
+    return widths.clip(1 / min(NARROWEST, 2 + m), 1)
 
 
 def chances(values: np.ndarray, size: int) -> np.ndarray:

@@ -72,9 +72,9 @@ def category_values(scale: Scale) -> list[Any]:
 def units_of(scale: Scale, column: np.ndarray) -> np.ndarray:
     """Unit coordinates (n,) of values (n,) on their scale; NaN where there is no value."""
     there = present(column)
-    found = np.full(len(column), np.nan)
-    found[there] = scale.to_unit(column[there])
-    return found
+    units = np.full(len(column), np.nan)
+    units[there] = scale.to_unit(column[there])
+    return units
 
 
 def coordinates(scale: Scale, column: np.ndarray) -> np.ndarray:
@@ -86,11 +86,11 @@ def coordinates(scale: Scale, column: np.ndarray) -> np.ndarray:
     >>> coordinates(choice("a", "b"), np.array(["b", "a"])).tolist()
     [1.0, 0.0]
     """
-    found, values = units_of(scale, column), category_values(scale)
-    return np.floor(found * len(values)) if values else found.clip(0, 1)
+    units, values = units_of(scale, column), category_values(scale)
+    return np.floor(units * len(values)) if values else units.clip(0, 1)
 
 
-def units(scale: Scale, found: np.ndarray) -> np.ndarray:
+def units(scale: Scale, coordinates: np.ndarray) -> np.ndarray:
     """Unit coordinates (n,), for `Scale.from_unit`, of the `coordinates` (n,)."""
     values = category_values(scale)
-    return (found + 0.5) / len(values) if values else found
+    return (coordinates + 0.5) / len(values) if values else coordinates

@@ -127,8 +127,8 @@ class Space(Mapping[str, Scale]):
         >>> len(points["hidden"]), bool((points["hidden"] * points["depth"] <= 300).all())
         (100, True)
         """
-        found = constraints_of([*self.constraints, *constraints])
-        for one in found:
+        combined = constraints_of([*self.constraints, *constraints])
+        for one in combined:
             for name in one.names:
                 if name not in self:
                     there = ", ".join(self) or "none"
@@ -136,7 +136,7 @@ class Space(Mapping[str, Scale]):
                 if not self[name].numeric:
                     raise ValueError(f"where {one}: {name} is {self[name]}, no number; use a condition, `scale.when`")
         copy = Space(**self.entries())
-        copy.constraints = found
+        copy.constraints = combined
         return copy
 
     def near(self, *results: Any, share: float = SHARE) -> "Space":
@@ -161,8 +161,8 @@ class Space(Mapping[str, Scale]):
         """
         import popjax as pj
 
-        found: Space = pj.near(self, *results, share=share)
-        return found
+        nearer: Space = pj.near(self, *results, share=share)
+        return nearer
 
     def violated(self, points: Points) -> np.ndarray:
         """bool (trials,): the points violate a constraint."""
@@ -187,14 +187,14 @@ class Space(Mapping[str, Scale]):
 
     def only(self, names: Any) -> "Space":
         """A copy with only the named hyperparameters, in this space's order; without what is said of others."""
-        found: dict[str, Any] = {}
+        kept: dict[str, Any] = {}
         for name, entry in self.entries().items():
             if name in names and isinstance(entry, Entry):
                 mine = {parent: values for parent, values in entry.condition.items() if parent in names}
                 entry = Entry(entry.scale, mine, entry.belief)
             if name in names:
-                found[name] = entry
-        return Space(**found).where(*(one for one in self.constraints if set(one.names) <= found.keys()))
+                kept[name] = entry
+        return Space(**kept).where(*(one for one in self.constraints if set(one.names) <= kept.keys()))
 
     @property
     def searched(self) -> tuple[str, ...]:
@@ -279,20 +279,22 @@ class Space(Mapping[str, Scale]):
 
     def active(self, points: Points) -> dict[str, np.ndarray]:
         """Name -> bool (trials,), active, of the conditional hyperparameters; `points` has a column of every name."""
-        found: dict[str, np.ndarray] = {}
+        active: dict[str, np.ndarray] = {}
         for name, condition in self.conditions.items():
             one_of = [np.isin(points[p].astype(object), np.array([*v], object)) for p, v in condition.items()]
-            found[name] = np.logical_and.reduce([*one_of, *(found[p] for p in condition if p in found)])
-        return found
+            active[name] = np.logical_and.reduce([*one_of, *(active[p] for p in condition if p in active)])
+        return active
 
     def inactive(self, values: Mapping[str, Any]) -> dict[str, str]:
         """Name -> its condition as a str, of the hyperparameters that cannot exist beside `values`."""
-        found: dict[str, str] = {}
+        inactive: dict[str, str] = {}
         for name, condition in self.conditions.items():
-            never = [p for p, allowed in condition.items() if p in found or (p in values and values[p] not in allowed)]
+            never = [
+                p for p, allowed in condition.items() if p in inactive or (p in values and values[p] not in allowed)
+            ]
             if never:
-                found[name] = clauses(condition)
-        return found
+                inactive[name] = clauses(condition)
+        return inactive
 
     def masked(self, points: Points) -> dict[str, np.ndarray]:
         """The points with NaN, or None in a column of objects, where inactive; NaN makes a column of ints float64."""
@@ -369,8 +371,8 @@ class Space(Mapping[str, Scale]):
 
     def to_dict(self) -> dict[str, Any]:
         """The space as `{name: str or value}`, for `from_dict`."""
-        found = {name: written_scale(entry) for name, entry in self.entries().items()}
-        return found | ({WHERE: [str(one) for one in self.constraints]} if self.constraints else {})
+        written = {name: written_scale(entry) for name, entry in self.entries().items()}
+        return written | ({WHERE: [str(one) for one in self.constraints]} if self.constraints else {})
 
     @classmethod
     def from_toml(cls, path: str | Path) -> "Space":

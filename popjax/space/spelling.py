@@ -79,8 +79,8 @@ def parse_plain(text: str) -> Scale:
 
 def with_condition(scale: Scale | Entry, text: str) -> Entry:
     """The scale with the condition that a text spells."""
-    found = {parent: read_values(values) for parent, values in re.findall(CLAUSE, text)}
-    return scale.when(**found)
+    parents = {parent: read_values(values) for parent, values in re.findall(CLAUSE, text)}
+    return scale.when(**parents)
 
 
 def with_belief(scale: Scale | Entry, text: str) -> Entry:

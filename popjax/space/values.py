@@ -55,13 +55,13 @@ Condition = Mapping[str, tuple[Any, ...]]  # parent -> its values for which a hy
 def condition_values(parent: str, values: Any) -> tuple[Any, ...]:
     """The values of a condition, given one or several, as a tuple; raises ValueError for none or an invalid one."""
     several = values if isinstance(values, list | tuple | set | frozenset | np.ndarray) else [values]
-    found = tuple(map(python_value, several))
-    for value in found:
+    allowed = tuple(map(python_value, several))
+    for value in allowed:
         if not (finite(value) or isinstance(value, str | bool)):
             raise ValueError(f"when {parent}={value!r}: give a finite number, text or truth value, or several")
-    if not found:
+    if not allowed:
         raise ValueError(f"when {parent}=(): no values; give at least one")
-    return found
+    return allowed
 
 
 def clauses(condition: Condition) -> str:

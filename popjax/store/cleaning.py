@@ -36,8 +36,8 @@ def droppable(directory: Path) -> list[Path]:
         if place.is_symlink():
             raise Corrupt(f"{str(place)!r} is a link; remove it")
     kept = directory / STATE / CLEANED
-    found = [path for path in (directory / STATE).glob("*") if path != kept]
-    return [*found, *(path for path in (directory / TUNING,) if path.exists())]
+    paths = [path for path in (directory / STATE).glob("*") if path != kept]
+    return [*paths, *(path for path in (directory / TUNING,) if path.exists())]
 
 
 def bytes_in(paths: list[Path]) -> int:

@@ -110,8 +110,8 @@ def gathered(cohorts: Iterable[Cohort]) -> list[Cohort]:
 def of_members(cohorts: Iterable[Cohort], members: np.ndarray) -> Cohort:
     """Cohort of these members, all of one bucket and at one epoch, sorted by their numbers, on the host."""
     masks = [(cohort, np.isin(cohort.members, members)) for cohort in cohorts]
-    found = join([cohort.on_host().take(mask) for cohort, mask in masks if mask.any()])
-    return found.take(np.argsort(found.members))
+    joined = join([cohort.on_host().take(mask) for cohort, mask in masks if mask.any()])
+    return joined.take(np.argsort(joined.members))
 
 
 def state_in(arrays: Arrays) -> Arrays:
@@ -132,11 +132,11 @@ def nested(arrays: Mapping[str, np.ndarray]) -> dict[Any, Any]:
     >>> nested({"hidden.0.bias": 1, "hidden.1.bias": 2, "out": 3})
     {'hidden': {0: {'bias': 1}, 1: {'bias': 2}}, 'out': 3}
     """
-    found: dict[Any, Any] = {}
+    tree: dict[Any, Any] = {}
     for path, array in arrays.items():
         *above, last = (int(part) if part.isdecimal() else part for part in path.split("."))
-        inner = found
+        inner = tree
         for part in above:
             inner = inner.setdefault(part, {})
         inner[last] = array
-    return found
+    return tree

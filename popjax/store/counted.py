@@ -84,11 +84,11 @@ class Counted:
     def epochs(self) -> np.ndarray:
         """int (n, folds, repeats, epochs): the epoch that counts after each epoch, from 0."""
         shape = next(iter(self.records.values())).shape
-        found = np.broadcast_to(np.arange(shape[-1]), shape)
+        epochs = np.broadcast_to(np.arange(shape[-1]), shape)
         if self.improvement is None:
-            return found
+            return epochs
         improved = improved_in(self.improvement, self.records) if self._improved is None else self._improved
-        return np.maximum.accumulate(np.where(improved, found, 0), -1)
+        return np.maximum.accumulate(np.where(improved, epochs, 0), -1)
 
     @functools.cached_property
     def final(self) -> np.ndarray:
@@ -122,8 +122,8 @@ class Counted:
     @property
     def in_the_end(self) -> dict[str, np.ndarray]:
         """Metric -> (n, folds, repeats): the record that counts in the end; NaN if none is finite."""
-        found = {name: values[..., 0] for name, values in self._at(self.final[..., None]).items()}
-        return {name: np.where(self.trained > 0, values, np.nan) for name, values in found.items()}
+        final = {name: values[..., 0] for name, values in self._at(self.final[..., None]).items()}
+        return {name: np.where(self.trained > 0, values, np.nan) for name, values in final.items()}
 
     def different(self, rows: np.ndarray) -> np.ndarray:
         """The rows without copies: of rows with the same counting state only the first."""

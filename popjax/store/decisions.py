@@ -58,19 +58,19 @@ def read_lines(path: Path, space: Space) -> tuple[list[Step | Remark], int]:
     Raises Corrupt if another line is damaged, or does not fit the space.
     """
     lines = path.read_bytes().splitlines(keepends=True)
-    found: list[Step | Remark] = []
+    steps: list[Step | Remark] = []
     for number, line in enumerate(lines, 1):
         content = content_of_line(line)
         if content is None and number == len(lines):
-            return found, sum(map(len, lines[:-1]))
+            return steps, sum(map(len, lines[:-1]))
         if content is None:
             raise Corrupt(f"{str(path)!r}: line {number} is damaged; start again in another directory")
         try:
-            found.append(said(content, space))
+            steps.append(said(content, space))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             what = f"line {number} is not a decision over this space ({error})"
             raise Corrupt(f"{str(path)!r}: {what}; start again in another directory") from None
-    return found, sum(map(len, lines))
+    return steps, sum(map(len, lines))
 
 
 def said(content: Mapping[str, Any], space: Space) -> Step | Remark:
@@ -157,15 +157,15 @@ def column_of(space: Space, name: str, values: list[Any]) -> np.ndarray:
 
 def runs(until: Mapping[int, int]) -> list[list[int]]:
     """Trial -> epoch as runs of trials: [first, last, epoch]."""
-    found: list[list[int]] = []
+    runs: list[list[int]] = []
     for trial, epoch in sorted(until.items()):
-        if found and found[-1][1] == trial - 1 and found[-1][2] == epoch:
-            found[-1][1] = int(trial)
+        if runs and runs[-1][1] == trial - 1 and runs[-1][2] == epoch:
+            runs[-1][1] = int(trial)
         else:
-            found.append([int(trial), int(trial), int(epoch)])
-    return found
+            runs.append([int(trial), int(trial), int(epoch)])
+    return runs
 
 
-def epochs_of(found: list[list[int]]) -> dict[int, int]:
+def epochs_of(runs: list[list[int]]) -> dict[int, int]:
     """Inverse of `runs`: trial -> epoch."""
-    return {trial: epoch for first, last, epoch in found for trial in range(first, last + 1)}
+    return {trial: epoch for first, last, epoch in runs for trial in range(first, last + 1)}

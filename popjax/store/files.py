@@ -159,14 +159,14 @@ def load_best_files(best: Path) -> KeptTrial:
 def load_ensemble_files(best: Path) -> list[KeptTrial]:
     """Trials of the ensemble in best/, in order, each as often as it counts; empty without one. Raises Corrupt."""
     description = read_json(best / "best.json")
-    found: dict[int, KeptTrial] = {}
+    trials: dict[int, KeptTrial] = {}
     try:
         for number, program in enumerate(description.get("ensemble", [])):
             stacked = read_arrays(best / f"ensemble-{number}.safetensors", program["sha256"])
             for row, (trial, hparams) in enumerate(zip(program["trials"], program["hparams"], strict=True)):
                 arrays = {name: array[row] for name, array in stacked.items()}
-                found[trial] = KeptTrial(trial, hparams, arrays, program["winner"])
-        return [found[trial] for trial in description.get("order", [])]
+                trials[trial] = KeptTrial(trial, hparams, arrays, program["winner"])
+        return [trials[trial] for trial in description.get("order", [])]
     except (KeyError, TypeError, IndexError, ValueError) as error:
         if isinstance(error, Corrupt):
             raise

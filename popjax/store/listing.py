@@ -64,18 +64,18 @@ def directories_below(folder: Path) -> Iterator[Path]:
 
 def entry_of(directory: Path) -> Entry:
     """The entry of a directory; what is wrong with its files is its state."""
-    found = Entry(str(directory), 0.0, 0, state="")
+    entry = Entry(str(directory), 0.0, 0, state="")
     try:
-        found = dataclasses.replace(found, **written_and_size(directory))
+        entry = dataclasses.replace(entry, **written_and_size(directory))
         check_plain(directory)
         if not (directory / HOLDS["run"]).exists():
             check_format(directory, read_json(directory / HOLDS["session"]))
-            return dataclasses.replace(found, state=IN_USE if in_use(directory) else SESSION)
+            return dataclasses.replace(entry, state=IN_USE if in_use(directory) else SESSION)
         run, summary = files_of_run(directory)
         cleaned = ", cleaned" if (directory / STATE / CLEANED).exists() else ""
-        return dataclasses.replace(found, state=state_now(directory, run, summary) + cleaned, **told(run, summary))
+        return dataclasses.replace(entry, state=state_now(directory, run, summary) + cleaned, **told(run, summary))
     except (ValueError, OSError, RecursionError) as error:
-        return dataclasses.replace(found, state=first_line(error))
+        return dataclasses.replace(entry, state=first_line(error))
 
 
 def written_and_size(directory: Path) -> dict[str, Any]:
@@ -172,11 +172,11 @@ def count_at(summary: Mapping[str, Any], *path: str) -> int:
 
 def figure_at(summary: Mapping[str, Any], *path: str) -> float | None:
     """The number at a path of a summary; None if there is none, or it is not finite."""
-    found: Any = summary
+    figure: Any = summary
     for name in path:
-        found = found.get(name) if isinstance(found, Mapping) else None
-    finite = isinstance(found, int | float) and abs(found) < float("inf")
-    return found if finite else None
+        figure = figure.get(name) if isinstance(figure, Mapping) else None
+    finite = isinstance(figure, int | float) and abs(figure) < float("inf")
+    return figure if finite else None
 
 
 def as_json(entries: list[Entry]) -> str:

@@ -14,8 +14,8 @@ def mean_member(values: np.ndarray) -> np.ndarray:
 def values_after(curves: Mapping[str, np.ndarray], epochs: np.ndarray) -> dict[str, np.ndarray]:
     """Metric -> (trials, ...): curves (trials, ..., epochs) after `epochs` (trials,) epochs; NaN after none."""
     rows, at = np.arange(len(epochs)), np.maximum(epochs - 1, 0)
-    found = {name: curve[rows, ..., at] for name, curve in curves.items()}
-    return {name: np.where((epochs > 0).reshape(-1, *[1] * (now.ndim - 1)), now, np.nan) for name, now in found.items()}
+    after = {name: curve[rows, ..., at] for name, curve in curves.items()}
+    return {name: np.where((epochs > 0).reshape(-1, *[1] * (now.ndim - 1)), now, np.nan) for name, now in after.items()}
 
 
 def finite_epochs(values: np.ndarray) -> np.ndarray:

@@ -169,8 +169,8 @@ class Results(TrialRecords):
         >>> results.predict([[13.0] * 13]).item()
         'class_0'
         """
-        found: np.ndarray = self.predictor().predict(rows)
-        return found
+        predictions: np.ndarray = self.predictor().predict(rows)
+        return predictions
 
     def top(self, size: int = 10) -> Any:
         """The best trials, best first, one per row: a DataFrame if pandas is installed, else a pyarrow table.
@@ -269,10 +269,10 @@ class Results(TrialRecords):
         ...     pj.Results.load(place).best == results.best
         True
         """
-        found = cls(**run_files.read_run(Path(directory), rank))
-        recorded, now = found.run["rank"], written_rule(found.rule) or {}
+        results = cls(**run_files.read_run(Path(directory), rank))
+        recorded, now = results.run["rank"], written_rule(results.rule) or {}
         same = all(recorded.get(name) == value for name, value in now.items() if name not in ("keep", "units"))
-        return found if same else without_scores(found)
+        return results if same else without_scores(results)
 
 
 def all_diverged(trials: int, metrics: Iterable[str]) -> str:

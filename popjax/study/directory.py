@@ -147,8 +147,8 @@ class Directory(Recorded):
             raise ValueError(self._no_longer(options.epochs, f"{horizon} decides by what the last epoch is"))
         further_rounds = 1 < len(ends) < len(request.ends) and request.ends[: len(ends)] == ends
         more = options.trials > self.recorded["trials"] and plain and options.sampler != "grid"
-        found = ["epochs"] if self.longer else []
-        return found + (["trials", "rounds"] if further_rounds else ["trials"] if more else [])
+        names = ["epochs"] if self.longer else []
+        return names + (["trials", "rounds"] if further_rounds else ["trials"] if more else [])
 
     def take_up(self, trainer: Trainer) -> int | None:
         """Restore the members from the commits; return the first decision that may not be carried out yet.

@@ -405,5 +405,5 @@ def column_names(X: Any) -> list[str]:
 
 def importances_of(results: Results, predictor: Predictor, names: Sequence[str]) -> np.ndarray:
     """By how much the metric becomes worse where a column's cells are permuted (columns,); 0 of an empty one."""
-    found = rises(results.task, predictor, results.metric, least=1, cells=None)
-    return np.array([found.pop(name, 0.0) for name in names])
+    importances = rises(results.task, predictor, results.metric, least=1, cells=None)
+    return np.array([importances.pop(name, 0.0) for name in names])

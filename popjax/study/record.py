@@ -100,12 +100,12 @@ def summary(
 
 def rounds_of(steps: Sequence[Step], space: Space) -> list[dict[str, Any]]:
     """The rounds of a search: the number of trials that each added, its space, and the notes of its zoom."""
-    found: dict[int, dict[str, Any]] = {}
+    rounds: dict[int, dict[str, Any]] = {}
     for step in steps:
         if not step.decision.add:
             continue
         notes = step.decision.notes if isinstance(step.decision.notes, dict) else {}
         known = {"trials": 0, "space": notes.get("space", space.to_dict()), "notes": notes.get("notes", [])}
-        entry = found.setdefault(notes.get("round", 0), known)
+        entry = rounds.setdefault(notes.get("round", 0), known)
         entry["trials"] += added(step.decision)
-    return list(found.values())
+    return list(rounds.values())

@@ -158,11 +158,11 @@ def slow_parts(tracer: Tracer) -> list[str]:
     """
     member, data = tracer.trace(tracer.static_names(set())), abstract(tracer.task.data)
     program = member.epoch.trace(member.trace(data).training, member.example, data)
-    found = left_to_xla(program.jaxpr.jaxpr)
-    what = f"left to XLA, whose own is slow on a CPU: {' and '.join(sorted(found))}"
-    if "convolution" in found:
+    slow = left_to_xla(program.jaxpr.jaxpr)
+    what = f"left to XLA, whose own is slow on a CPU: {' and '.join(sorted(slow))}"
+    if "convolution" in slow:
         what += ", so that a Python loop of jitted steps of one model would be faster"
     why = "it is in a derivative of your own, or a Task's that is not wrapped in popjax.rewrite"
     if tracer.task.settings.get("rewrite") == "none":
         why = "the model is trained as it is written, rewrite='none'"
-    return [f"{what}; {why}"] if found else []
+    return [f"{what}; {why}"] if slow else []

@@ -152,12 +152,12 @@ def space_asked(task: Task, space: Space | Mapping[str, Any] | None, folds: int)
 def folded(task: Task, folds: int) -> Task:
     """`Task.in_folds`; raises ValueError for a user's own that returns no task, or one with a recipe that is none."""
     with calling(f"{the_task(task)}: in_folds", surely=False):
-        found: Any = task.in_folds(folds)
-    if not isinstance(found, Task):
-        raise ValueError(f"{the_task(task)}: in_folds returned {short(found)}; return a popjax.Task")
-    if not all(found.recipe is None or hasattr(found.recipe, name) for name in ("inputs", "identity", "describe")):
-        raise ValueError(f"{the_task(task)}: recipe is {short(found.recipe)}; give what popjax.task.Rebuilds says")
-    return found
+        folded: Any = task.in_folds(folds)
+    if not isinstance(folded, Task):
+        raise ValueError(f"{the_task(task)}: in_folds returned {short(folded)}; return a popjax.Task")
+    if not all(folded.recipe is None or hasattr(folded.recipe, name) for name in ("inputs", "identity", "describe")):
+        raise ValueError(f"{the_task(task)}: recipe is {short(folded.recipe)}; give what popjax.task.Rebuilds says")
+    return folded
 
 
 def check_curves(options: SearchOptions) -> None:

@@ -24,9 +24,9 @@ def summary_entries(results: Results, page: bool) -> dict[str, Any]:
     check_predictor(results)
     results = dataclasses.replace(results, ensemble=chosen_together(results))
     predictor = combined_predictor(results)
-    found: dict[str, Any] = {"together": results.ensemble, "ensemble": ensemble_score(results, predictor)}
-    found |= baselines.worth(results, results.metric, results.summary["test"], predictor, page)
-    return found | (of_rows(results) if page and not results.cut_short else {})
+    entries: dict[str, Any] = {"together": results.ensemble, "ensemble": ensemble_score(results, predictor)}
+    entries |= baselines.worth(results, results.metric, results.summary["test"], predictor, page)
+    return entries | (of_rows(results) if page and not results.cut_short else {})
 
 
 def of_rows(results: Results) -> dict[str, Any]:
@@ -45,12 +45,12 @@ def of_rows(results: Results) -> dict[str, Any]:
     trees = baselines.tried("boosted trees", lambda: baselines.trees_scores(task, task.split.test))
     wrong = baselines.tried("what the winner gets wrong", lambda: mistakes(task, winner))
     columns = baselines.tried("what the columns are worth", lambda: rises(task, winner, results.metric))
-    found: dict[str, Any] = {"trees": baselines.on_test(trees)} if trees else {}
-    found |= wrong
+    entries: dict[str, Any] = {"trees": baselines.on_test(trees)} if trees else {}
+    entries |= wrong
     if columns:
-        found |= {"columns": columns, "columns_by": measured_by(task, results.metric)}
-        found |= {"row_names": name} if (name := row_names(task, columns)) else {}
-    return found
+        entries |= {"columns": columns, "columns_by": measured_by(task, results.metric)}
+        entries |= {"row_names": name} if (name := row_names(task, columns)) else {}
+    return entries
 
 
 def chosen_together(results: Results) -> tuple[int, ...]:

@@ -113,18 +113,18 @@ def entries_of(recipe: Coded, rows: Any) -> dict[str, np.ndarray]:
     if not isinstance(rows, Mapping):
         names = ", ".join(map(repr, recipe.inputs))
         raise ValueError(f"the rows are a {type(rows).__name__}; give a dict of the arrays {names}")
-    found = {}
+    entries = {}
     for name, shape in recipe.inputs.items():
         if name not in rows:
             raise ValueError(f"the rows lack the entry {name!r}; give all of the training data's")
-        found[name] = as_type(rows[name], recipe.types[name], f"entry {name!r} of the rows")
-        if found[name].ndim == 0 or found[name].shape[1:] != tuple(shape):
-            what = f"entry {name!r} of the rows has shape {found[name].shape}"
+        entries[name] = as_type(rows[name], recipe.types[name], f"entry {name!r} of the rows")
+        if entries[name].ndim == 0 or entries[name].shape[1:] != tuple(shape):
+            what = f"entry {name!r} of the rows has shape {entries[name].shape}"
             raise ValueError(f"{what}; give (rows{''.join(f', {size}' for size in shape)})")
-    counts = {name: len(x) for name, x in found.items()}
+    counts = {name: len(x) for name, x in entries.items()}
     if len(set(counts.values())) > 1:
         raise ValueError(f"the entries differ in rows: {counts}; give as many of each")
-    return {name: filled(recipe, x, None) for name, x in found.items()}
+    return {name: filled(recipe, x, None) for name, x in entries.items()}
 
 
 def as_type(rows: Any, kind: str, what: str) -> np.ndarray:
@@ -208,5 +208,5 @@ def filled(recipe: Coded, x: np.ndarray, fill: np.ndarray | None, first: int = 0
 def with_fill(x: np.ndarray, fill: np.ndarray) -> np.ndarray:
     """Rows (rows, ...), of NumPy or JAX, with missing cells replaced."""
     xp = x.__array_namespace__()
-    found: np.ndarray = xp.where(xp.isnan(x), fill.reshape(x.shape[1:])[None], x)
-    return found
+    values: np.ndarray = xp.where(xp.isnan(x), fill.reshape(x.shape[1:])[None], x)
+    return values

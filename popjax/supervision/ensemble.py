@@ -106,8 +106,8 @@ METHODS: dict[str, Callable[..., Predictor]] = {"mean": mean, "greedy": greedy}
 def held_out(predictor: Predictor, task: Supervised) -> tuple[np.ndarray, np.ndarray]:
     """Predictions (trials, rows, ...) for the validation rows by models of their fold, and targets (rows, ...)."""
     dataset, parts = task.dataset, task.split
-    found = [predictor.of_fold(taken(dataset.x, rows), fold) for fold, rows in enumerate(parts.validation)]
-    return np.concatenate(found, 1), np.concatenate([task.targets(rows) for rows in parts.validation])
+    outputs = [predictor.of_fold(taken(dataset.x, rows), fold) for fold, rows in enumerate(parts.validation)]
+    return np.concatenate(outputs, 1), np.concatenate([task.targets(rows) for rows in parts.validation])
 
 
 def selected(

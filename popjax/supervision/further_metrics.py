@@ -46,5 +46,5 @@ def function(name: str, metric: Any, kind: str) -> Callable[..., Any]:
         metric = named[metric]
     if not hasattr(metric, "of_errors"):
         check_called(f"metrics: {name!r}", metric, "outputs", "targets")
-    found: Callable[..., Any] = metric
-    return found
+    function: Callable[..., Any] = metric
+    return function

@@ -102,10 +102,10 @@ def predictor_of(kept: Sequence[KeptTrial], own: Code, weights: tuple[float, ...
     trained = model or recipe.model
     if trained is None:
         raise ValueError("the winner is of a custom model; pass it: load_best(dir, model=...)")
-    found = Predictor(recipe, recipe.network(trained), tuple(map(Trained.of, kept)), weights or (1.0,) * len(kept))
+    predictor = Predictor(recipe, recipe.network(trained), tuple(map(Trained.of, kept)), weights or (1.0,) * len(kept))
     if recipe.model is None:
-        check_same_model(found, name_of(model))
-    return found
+        check_same_model(predictor, name_of(model))
+    return predictor
 
 
 def check_same_model(predictor: Predictor, name: str | None) -> None:

@@ -44,19 +44,19 @@ def rises(
     each, rng = -(-rows // len(task.split.validation)), np.random.default_rng(0)
     folds = range(len(task.split.validation))
     bad = [badness(task, metric, fold) for fold in folds]
-    found = np.mean([in_fold(task, predictor, fold, each, bad[fold], list(places.values()), rng) for fold in folds], 0)
+    rise = np.mean([in_fold(task, predictor, fold, each, bad[fold], list(places.values()), rng) for fold in folds], 0)
     names = list(places)
-    return {names[at]: float(found[at]) for at in np.argsort(-found, kind="stable")}
+    return {names[at]: float(rise[at]) for at in np.argsort(-rise, kind="stable")}
 
 
 def places_of(dataset: Dataset) -> dict[str, list[int]]:
     """Column of raw rows -> its places among the coded ones: of a date those of its parts."""
     names = list(dataset.columns) or [str(at) for at in range(dataset.x.shape[1])]
     source = dates_of_parts(dataset.dates)
-    found: dict[str, list[int]] = {}
+    places: dict[str, list[int]] = {}
     for at, name in enumerate(names):
-        found.setdefault(source.get(name, name), []).append(at)
-    return found
+        places.setdefault(source.get(name, name), []).append(at)
+    return places
 
 
 def row_names(task: Supervised, worth: Mapping[str, float]) -> str:

@@ -121,12 +121,12 @@ def prepared_features(
     Raises ValueError where transforms give rows of different shapes in different folds.
     """
     if len(transforms) == 1:
-        found = applied(transforms[0], x)
-        return taken(found, kept), taken(found, test), None, None
+        features = applied(transforms[0], x)
+        return taken(features, kept), taken(features, test), None, None
     if all(in_programs(one) for fold in transforms for one in entries(fold)):
         whole = fitted(transforms[0], taken(x, kept))
-        found = mapped(standardized, x, whole)
-        return taken(found, kept), taken(found, test), mapped(affine_map_of, whole, *transforms), None
+        features = mapped(standardized, x, whole)
+        return taken(features, kept), taken(features, test), mapped(affine_map_of, whole, *transforms), None
     each = [applied(transform, x) for transform in transforms]
     for one in zip(*map(entries, each), strict=True):
         if len({x.shape for x in one}) > 1:

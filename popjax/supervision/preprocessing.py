@@ -252,11 +252,11 @@ def fitted_by_fold(
 
 def digest_of(transformed: Iterable[Inputs]) -> str:
     """SHA-256 of transformed rows, to four decimals, since machines round differently."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for inputs in transformed:
         for one in entries(inputs):
-            found.update(np.ascontiguousarray(np.round(one.astype(float), 4) + 0.0))  # 0.0 for -0.0
-    return found.hexdigest()
+            digest.update(np.ascontiguousarray(np.round(one.astype(float), 4) + 0.0))  # 0.0 for -0.0
+    return digest.hexdigest()
 
 
 def bound(model: Callable[..., Any], fast: bool, hparams: HParams, key: jax.Array, x: jax.Array) -> Network:

@@ -157,8 +157,8 @@ class Supervised(Task):
     def targets(self, rows: np.ndarray) -> np.ndarray:
         """The targets of some of the rows; if these are the features, as the first fold transforms them."""
         if self.dataset.mirrored:
-            found: np.ndarray = self.recipe.features(self.dataset.x[rows])
-            return found
+            features: np.ndarray = self.recipe.features(self.dataset.x[rows])
+            return features
         return self.dataset.y[rows]
 
     def in_folds(self, folds: int, share: float | None = None) -> "Supervised":

@@ -116,8 +116,8 @@ def scales_of(priority: int, optimizer: str, schedule: str, rows: int | None, mo
     """The default space with one optimizer and one schedule: name -> Scale, or a constant batch size."""
     known = {name: SEARCHED[name] for name in ("learning_rate", "momentum", "batch_size", "decay")}
     known |= {"learning_rate": RATES.get(optimizer, SEARCHED["learning_rate"])}
-    found = model_named(model)
-    known |= {**found.space, **(found.training if optimizer == found.optimizer else {})}
+    built_in = model_named(model)
+    known |= {**built_in.space, **(built_in.training if optimizer == built_in.optimizer else {})}
     scales = {name: scale for name, scale in known.items() if TIERS.get(name, PRIORITIES[-1]) <= priority}
     if optimizer not in MOMENTUM:
         scales.pop("momentum", None)
@@ -126,7 +126,7 @@ def scales_of(priority: int, optimizer: str, schedule: str, rows: int | None, mo
     if schedule == "exponential" and "decay" in scales:
         scales["decay"] = one_minus_log_uniform(0.9, 0.999)
     if rows is not None and "batch_size" in scales:
-        sizes = BATCH_SIZES if found.batch is None else [found.batch(rows)]
+        sizes = BATCH_SIZES if built_in.batch is None else [built_in.batch(rows)]
         fitting = [size for size in sizes if size <= rows]
         scales["batch_size"] = choice(*fitting) if len(fitting) > 1 else min([rows, *fitting])
     return scales

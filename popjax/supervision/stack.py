@@ -57,8 +57,8 @@ class Stack(NamedTuple):
 
             shape = jax.eval_shape(one, 0)
             empty = jnp.zeros((len(models), *shape.shape), shape.dtype)
-            found = jax.lax.fori_loop(0, count, lambda at, found: found.at[at].set(one(at)), empty)
-            return jnp.moveaxis(found, 0, 1)
+            filled = jax.lax.fori_loop(0, count, lambda at, array: array.at[at].set(one(at)), empty)
+            return jnp.moveaxis(filled, 0, 1)
 
         first = {one.trial: at * members for at, one in enumerate(trained)}
         stacked, settings, places = jax.tree.map(jnp.asarray, (arrays, values, fold_of))
@@ -79,8 +79,8 @@ class Stack(NamedTuple):
         given = (self.arrays, self.values, self.folds, padded_to(numbers), padded_to(places), np.int32(count))
         apply = functools.partial(self.apply, *given)
         most = rows_at_once(models * self.width, sum(math.prod(one.shape[2:]) for one in entries(x)))
-        found = by_parts(lambda part: apply(part)[:, :count], x, most).astype(float)
-        return np.moveaxis(found, 0, 1).reshape(len(trials), len(folds), repeats, len(found), *found.shape[2:])
+        each = by_parts(lambda part: apply(part)[:, :count], x, most).astype(float)
+        return np.moveaxis(each, 0, 1).reshape(len(trials), len(folds), repeats, len(each), *each.shape[2:])
 
 
 def rows_at_once(outputs: int, inputs: int) -> int:
@@ -104,13 +104,13 @@ def side_by_side(features: Sequence[Inputs]) -> Inputs:
 
 def by_parts(apply: Callable[[Inputs], jax.Array], x: Inputs, most: int) -> np.ndarray:
     """The outputs for rows, in parts of at most so many, padded with zeros so that few sizes are compiled."""
-    found, rows = [], len(entries(x)[0])
+    outputs, rows = [], len(entries(x)[0])
     for begin in range(0, max(rows, 1), most):
         part = taken(x, slice(begin, begin + most))
         count = min(most, rows - begin)
         size = FEW if count <= FEW else max(LEAST, 1 << (count - 1).bit_length())
-        found.append(np.asarray(apply(mapped(functools.partial(padded, rows=size), part)))[:count])
-    return np.concatenate(found)
+        outputs.append(np.asarray(apply(mapped(functools.partial(padded, rows=size), part)))[:count])
+    return np.concatenate(outputs)
 
 
 def padded(x: np.ndarray, rows: int) -> np.ndarray:

@@ -26,7 +26,7 @@ def tracker_of(name: str, top: int = 0) -> Tracker:
     """
     make = lookup(TRACKERS, "tracker", name)
     with calling(f"the tracker {name}"):
-        found: Any = make(top=top)
-    if not isinstance(found, Tracker):
-        raise ValueError(f"the tracker {name} returned a {type(found).__name__}; return a popjax.tracking.Tracker")
-    return found
+        tracker: Any = make(top=top)
+    if not isinstance(tracker, Tracker):
+        raise ValueError(f"the tracker {name} returned a {type(tracker).__name__}; return a popjax.tracking.Tracker")
+    return tracker

@@ -83,7 +83,7 @@ def trial(results: Results, row: int, columns: dict[str, list[Any]], ranges: dic
     state = {"ok": TrialState.COMPLETE, "pruned": TrialState.PRUNED}.get(status, TrialState.FAIL)
     objectives, outcomes = results.rule.objectives, results.values | dict(results.costs)
     values = [float(outcomes[one][row]) for one in objectives] if state == TrialState.COMPLETE else None
-    found = create_trial(
+    frozen = create_trial(
         state=state,
         values=values,
         params=params,
@@ -92,8 +92,8 @@ def trial(results: Results, row: int, columns: dict[str, list[Any]], ranges: dic
         system_attrs=constraints(results, row),
         intermediate_values=known if len(objectives) == 1 else {},
     )
-    found.datetime_start = found.datetime_complete = datetime.datetime.now()
-    return found
+    frozen.datetime_start = frozen.datetime_complete = datetime.datetime.now()
+    return frozen
 
 
 def constraints(results: Results, row: int) -> dict[str, list[float]]:

@@ -62,8 +62,8 @@ def asked(make: Make, seed: int, n: int, trials: Trials, space: Space, epochs: i
         told = told_of(trials, space, distributions, epochs)
         study = optuna.create_study(sampler=make(seed, told))
         study.add_trials(told)
-        found = [study.ask(distributions).params for _ in range(n)]
-    return {name: np.array([params[name] for params in found], float) for name in space.searched}
+        asked = [study.ask(distributions).params for _ in range(n)]
+    return {name: np.array([params[name] for params in asked], float) for name in space.searched}
 
 
 def told_of(trials: Trials, space: Space, distributions: Mapping[str, Any], epochs: int) -> list[Any]:

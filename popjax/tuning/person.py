@@ -40,8 +40,8 @@ class Change(NamedTuple):
 
     def described(self) -> dict[str, Any]:
         """The fields as JSON values, without empty ones."""
-        found = self._asdict() | {"values": dict(self.values)}
-        return {name: value for name, value in found.items() if value not in (None, {})}
+        fields = self._asdict() | {"values": dict(self.values)}
+        return {name: value for name, value in fields.items() if value not in (None, {})}
 
 
 class Steered(Callback):

@@ -86,11 +86,11 @@ def check_sampler(sampler: Any) -> bool:
         raise ValueError(f"{what}; there are {', '.join([*SAMPLERS, *LEARNING])}, and the classes of optuna.samplers")
     if not learns(sampler):
         return False
-    found, what = learning(sampler), f"the sampler {name_of(sampler)}"
-    for package in found.needs:
+    learner, what = learning(sampler), f"the sampler {name_of(sampler)}"
+    for package in learner.needs:
         check_installed(f"sampler {sampler!r}", package)
     check_called(
-        what, found.ask, "seed", "n", "trials", "space", "epochs", *(["rule", "budget"] if found.informed else [])
+        what, learner.ask, "seed", "n", "trials", "space", "epochs", *(["rule", "budget"] if learner.informed else [])
     )
     return True
 
@@ -121,13 +121,13 @@ def design(
     def propose(n: int, trials: Trials | None = None, space: Space | None = None) -> dict[str, np.ndarray]:
         nonlocal said
         begin = 0 if trials is None or sampler == "grid" else max(0, len(trials.epochs) - before)
-        found = space or searched
+        within = space or searched
         accepts, limits = (None, ()) if accepting is None else accepting
-        points, drawn = found.accepted(begin + n, seed, sampler, accepts, limits)
+        points, drawn = within.accepted(begin + n, seed, sampler, accepts, limits)
         if drawn > (count := len(next(iter(points.values())))) and not said:
             said = True
             again = "left out" if sampler == "grid" else "drawn again"
-            reasons = " or ".join([*map(str, found.constraints), *limits])
+            reasons = " or ".join([*map(str, within.constraints), *limits])
             tell(f"popjax: {drawn - count:,} of {drawn:,} points violate {reasons}, and are {again}")
         return {name: column[begin:] for name, column in points.items()}
 
@@ -140,18 +140,18 @@ def answer_of(what: str, ask: Callable[[], Any], n: int, space: Space) -> dict[s
     NaN stands for a conditional hyperparameter that is to have no value.
     """
     with calling(what):
-        found = ask()
-    if not isinstance(found, dict) or found.keys() != set(space.searched):
-        given = list(found) if isinstance(found, dict) else found
+        answer = ask()
+    if not isinstance(answer, dict) or answer.keys() != set(space.searched):
+        given = list(answer) if isinstance(answer, dict) else answer
         raise ValueError(f"{what} returned {short(given, 60)}; return a dict with a column of each of {space.searched}")
-    for name, column in found.items():
+    for name, column in answer.items():
         most = len(category_values(space[name])) - 1 if category_values(space[name]) else 1
         values = np.asarray(column)
         known = values.shape == (n,) and values.dtype.kind in "biuf"
         if not known or not ((values >= 0) & (values <= most) | (np.isnan(values) & (name in space.conditions))).all():
             given = f"{values.dtype}{list(values.shape)}, {values.ravel()[:3].tolist()}"
             raise ValueError(f"{what}: {name} is {given}; return {n} numbers, 0 to {most}")
-    return {name: np.asarray(column, float) for name, column in found.items()}
+    return {name: np.asarray(column, float) for name, column in answer.items()}
 
 
 def proposals(
@@ -171,13 +171,13 @@ def proposals(
     may not be trained it proposes others, ten times, and then random ones. `before`: the number of trials that come
     before its first point; `rule`: ranks; `budget`: the number of trials of the search.
     """
-    found, first = learning(sampler), design("sobol", searched, seed, before, accepting)
+    learner, first = learning(sampler), design("sobol", searched, seed, before, accepting)
     what, times = f"the sampler {name_of(sampler)}", 1 if not isinstance(sampler, str) or sampler in PROVEN else 2
-    more = (rule, budget) if found.informed else ()
+    more = (rule, budget) if learner.informed else ()
     accepts, limits = (None, ()) if accepting is None else accepting
 
     def asked(own: int, n: int, trials: Trials, space: Space) -> dict[str, np.ndarray]:
-        ask = lambda: found.ask(own, n, trials, space, epochs, *more)
+        ask = lambda: learner.ask(own, n, trials, space, epochs, *more)
         answers = (answer_of(what, ask, n, space) for _ in range(times))
         asked, again = next(answers), next(answers, None)
         if not all(np.array_equal(asked[name], column, equal_nan=True) for name, column in (again or {}).items()):

@@ -182,7 +182,7 @@ class Replay:
     def simulated(self) -> Simulated:
         """The search simulated so far."""
         table, results, count = self.table, self.results, len(self.table)
-        found = Results(
+        outcome = Results(
             {name: column[:count] for name, column in self.points.items()},
             dict(table.metrics),
             results.rule,
@@ -192,4 +192,4 @@ class Replay:
             improved=table.improved,
             costs=self.costs(count),
         )
-        return Simulated(self.rows[:count], table.done, found)
+        return Simulated(self.rows[:count], table.done, outcome)

@@ -68,7 +68,7 @@ def start_points(
 
 def best_within(results: Results, space: Space, seed: int, most: int, accepts: Accepts | None) -> list[Point]:
     """The hyperparameters of the `most` best trials that lie in a space. Raises ValueError if there are none."""
-    found: list[Point] = []
+    points: list[Point] = []
     others: dict[int, str] = {}
     for trial in results.order.tolist():
         hparams = results.hparams(trial)
@@ -76,12 +76,12 @@ def best_within(results: Results, space: Space, seed: int, most: int, accepts: A
         try:
             if wrong := outside(point, space):
                 raise ValueError(wrong)
-            found.append(complete_point(len(found), point, space, seed, accepts))
+            points.append(complete_point(len(points), point, space, seed, accepts))
         except ValueError as error:
             others[trial] = str(error)
-        if len(found) == most:
+        if len(points) == most:
             break
-    if not found:
+    if not points:
         why = f"trial {next(iter(others))}: {next(iter(others.values()))}" if others else "no trial was ranked"
         raise ValueError(f"start: none of the {plural(len(results.diverged), 'trial')} lies in the space; {why}")
     if others:
@@ -89,7 +89,7 @@ def best_within(results: Results, space: Space, seed: int, most: int, accepts: A
         tell(f"popjax: start: {plural(len(others), 'better trial')} left out; trial {first}: {others[first]}")
     if unknown := [name for name in results.points if name not in space]:
         tell(f"popjax: start: {', '.join(unknown)} left out, which this space does not have")
-    return found
+    return points
 
 
 def outside(point: Mapping[str, Any], space: Space) -> str:

@@ -26,15 +26,15 @@ def tpe(seed: int, n: int, trials: Trials, space: Space, epochs: int, rule: Rule
 
     columns = {name: coordinates(space[name], trials.points[name]) for name in space.searched}
     good, others = good_and_others(trials._replace(epochs=trials.reached(epochs)), seed, rule)
-    found: dict[str, np.ndarray] = {}
+    proposed: dict[str, np.ndarray] = {}
     for group, names in enumerate(known_together(columns)):
         table = np.stack([columns[name] for name in names], 1)
         have = ~np.isnan(table[:, 0])
         sizes = [len(category_values(space[name])) for name in names]
         prior = prior_of(space, names, budget / 10 / len(trials.epochs))
         points = parzen(n, table[good[have[good]]], table[others[have[others]]], sizes, [seed, group], prior)
-        found |= dict(zip(names, points.T, strict=True))
-    return found
+        proposed |= dict(zip(names, points.T, strict=True))
+    return proposed
 
 
 def prior_of(space: Space, names: list[str], power: float) -> Callable[[np.ndarray], np.ndarray] | None:

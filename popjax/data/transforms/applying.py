@@ -91,16 +91,16 @@ def fitted_to(x: np.ndarray, transform: Transform, columns: Columns) -> Transfor
     """A transform fitted to rows (rows, ...); raises ValueError if `fit` returns anything else."""
     before = class_attributes(transform)
     with calling(f"{the_transform(transform)}: fit"):
-        found: Any = transform.fit(as_given(transform, x), columns)
+        fitted: Any = transform.fit(as_given(transform, x), columns)
     if changed := [name for name, value in class_attributes(transform).items() if before.get(name) is not value]:
         what = f"{the_transform(transform)}: fit writes the class's {changed[0]}"
         raise ValueError(f"{what}, which a run does not keep; return what it finds in fields")
-    if not isinstance(found, Transform):
-        raise ValueError(f"{the_transform(transform)}: fit returned {short(found)}; return the fitted transform")
-    if type(found).__name__ != type(transform).__name__ and transform_name(found) is None:
-        what = f"fit returned a {type(found).__name__}"
+    if not isinstance(fitted, Transform):
+        raise ValueError(f"{the_transform(transform)}: fit returned {short(fitted)}; return the fitted transform")
+    if type(fitted).__name__ != type(transform).__name__ and transform_name(fitted) is None:
+        what = f"fit returned a {type(fitted).__name__}"
         raise ValueError(f"{the_transform(transform)}: {what}; return one of the same class, which reads it back")
-    return found
+    return fitted
 
 
 def shaped(transforms: Transforms, inputs: Inputs) -> Inputs:
@@ -116,19 +116,21 @@ def applied(transforms: Transforms, inputs: Inputs) -> Inputs:
 
 def transformed(x: np.ndarray, transform: Transform) -> np.ndarray:
     """Rows (rows, ...) through a fitted transform, checked; raises ValueError."""
-    found = result(x, transform)
-    if isinstance(found, np.ma.MaskedArray):
+    values = result(x, transform)
+    if isinstance(values, np.ma.MaskedArray):
         what = f"{the_transform(transform)}: __call__ gives a masked array"
         raise ValueError(f"{what}, whose mask would be lost; give .filled(value), and missing = True for missing cells")
-    if not isinstance(found, np.ndarray) or found.shape[:1] != x.shape[:1] or found.dtype.kind not in "biuf":
-        shape = f"{found.dtype}{list(found.shape)}" if isinstance(found, np.ndarray) else f"a {type(found).__name__}"
+    if not isinstance(values, np.ndarray) or values.shape[:1] != x.shape[:1] or values.dtype.kind not in "biuf":
+        shape = (
+            f"{values.dtype}{list(values.shape)}" if isinstance(values, np.ndarray) else f"a {type(values).__name__}"
+        )
         what = f"{the_transform(transform)}: __call__ gives {shape} for {plural(len(x), 'row')}"
         raise ValueError(f"{what}; give an array of numbers with as many rows")
-    if found.dtype.kind == "f" and not np.isfinite(found).all():
-        row = x[np.argmin(np.isfinite(found).reshape(len(found), -1).all(1))].tolist()
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        row = x[np.argmin(np.isfinite(values).reshape(len(values), -1).all(1))].tolist()
         what = f"{the_transform(transform)}: __call__ gives no finite number for the row {short(row, 60)}"
         raise ValueError(f"{what}; give one")
-    return found
+    return values
 
 
 def result(x: np.ndarray, transform: Transform) -> Any:

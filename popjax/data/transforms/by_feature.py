@@ -72,8 +72,8 @@ class Known(Unchanged):
         """The rows without other codes."""
         xp = x.__array_namespace__()
         occurs = [xp.asarray(known)[xp.clip(x[:, at], 0, len(known) - 1)] for at, known in enumerate(self.marks)]
-        found: np.ndarray = xp.where(xp.stack(occurs, 1), x, 0)
-        return found
+        marks: np.ndarray = xp.where(xp.stack(occurs, 1), x, 0)
+        return marks
 
     @functools.cached_property
     def marks(self) -> list[np.ndarray]:
@@ -99,8 +99,8 @@ class Affine(Transform):
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Standardized rows (rows, ...)."""
         xp, mean, scale, limit = x.__array_namespace__(), self.mean[None], self.scale[None], self.limit[None]
-        found: np.ndarray = xp.clip((x - mean) / scale, -limit, limit)
-        return found
+        clipped: np.ndarray = xp.clip((x - mean) / scale, -limit, limit)
+        return clipped
 
 
 class Standardize(Affine):
@@ -160,11 +160,11 @@ class Robust(Transform):
         """Rows (rows, ...), within 3."""
         xp, limit = x.__array_namespace__(), self.limit[None]
         z = xp.clip(self.scaled(x), -ENDLESS, ENDLESS)
-        found: np.ndarray = xp.clip(z / xp.sqrt(1 + (z / BEND) ** 2), -limit, limit)
-        return found
+        squashed: np.ndarray = xp.clip(z / xp.sqrt(1 + (z / BEND) ** 2), -limit, limit)
+        return squashed
 
     def scaled(self, x: np.ndarray) -> np.ndarray:
         """(x - median) / scale; 0 for a constant feature."""
         varied, scale = self.scale[None] > 0, np.where(self.scale > 0, self.scale, 1)[None]
-        found: np.ndarray = x.__array_namespace__().where(varied, (x - self.median[None]) / scale, 0)
-        return found
+        values: np.ndarray = x.__array_namespace__().where(varied, (x - self.median[None]) / scale, 0)
+        return values

@@ -37,7 +37,7 @@ def seeded_by(transform: Transform, seed: int) -> Transform:
     """The transform that draws by a seed; raises ValueError if `seeded` returns anything else."""
     what = f"the transform {type(transform).__name__}: seeded"
     with calling(what):
-        found: Any = transform.seeded(seed)
-    if type(found) is not type(transform):
-        raise ValueError(f"{what} returned {short(found)}; return one of the same class")
-    return found
+        seeded: Any = transform.seeded(seed)
+    if type(seeded) is not type(transform):
+        raise ValueError(f"{what} returned {short(seeded)}; return one of the same class")
+    return seeded

@@ -38,21 +38,21 @@ class Filled(Transform):
         """Fit the medians, and the other transform to the rows that are filled in."""
         with warnings.catch_warnings(action="ignore"):  # of features without any value
             median = np.nan_to_num(np.nanmedian(x, axis=0))
-        found = dataclasses.replace(self, median=median, trained=np.isnan(x).any(0))
-        return dataclasses.replace(found, inner=self.inner.fit(found.whole(x), columns))
+        fitted = dataclasses.replace(self, median=median, trained=np.isnan(x).any(0))
+        return dataclasses.replace(fitted, inner=self.inner.fit(fitted.whole(x), columns))
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Rows (rows, features + indicators)."""
         xp = x.__array_namespace__()
         indicators = (xp.isnan(x) & self.trained[None])[:, self.lacking].astype(float)
-        found: np.ndarray = xp.concat([self.inner(self.whole(x)), indicators], axis=1)
-        return found
+        features: np.ndarray = xp.concat([self.inner(self.whole(x)), indicators], axis=1)
+        return features
 
     def whole(self, x: np.ndarray) -> np.ndarray:
         """Rows without missing cells."""
         xp = x.__array_namespace__()
-        found: np.ndarray = xp.where(xp.isnan(x), self.median[None], x)
-        return found
+        values: np.ndarray = xp.where(xp.isnan(x), self.median[None], x)
+        return values
 
     def to_json(self) -> dict[str, Any]:
         """The medians and the features with an indicator, without the other transform."""

@@ -38,10 +38,10 @@ def json_fields(transform: Transform) -> dict[str, Any]:
     """The fields of a transform as JSON values; raises ValueError if `to_json` gives anything else."""
     what = f"{the_transform(transform)}: to_json"
     with calling(what):
-        found: Any = transform.to_json()
-    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
-        raise ValueError(f"{what} returned {short(found)}; return a dict with texts as keys")
-    return found
+        fields: Any = transform.to_json()
+    if not isinstance(fields, dict) or not all(isinstance(name, str) for name in fields):
+        raise ValueError(f"{what} returned {short(fields)}; return a dict with texts as keys")
+    return fields
 
 
 def read_transforms(content: Mapping[str, Any], own: Any = None) -> Transforms:

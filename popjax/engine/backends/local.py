@@ -151,10 +151,10 @@ def train_all(jobs: Iterable[Job], context: Context) -> Generator[list[Message]]
 
     def heard(wait: bool) -> tuple[list[Message], int]:
         """The messages that arrived since the last call, and the number of workers that ended; records failures."""
-        found = [said.get()] if wait else []
-        found += [said.get() for _ in range(said.qsize())]
-        failures.extend(one for one in found if isinstance(one, Exception))
-        return [message for one in found if isinstance(one, list) for message in one], found.count(None)
+        events = [said.get()] if wait else []
+        events += [said.get() for _ in range(said.qsize())]
+        failures.extend(one for one in events if isinstance(one, Exception))
+        return [message for one in events if isinstance(one, list) for message in one], events.count(None)
 
     workers = [threading.Thread(target=work, daemon=True) for _ in range(threads())]
     for worker in workers:

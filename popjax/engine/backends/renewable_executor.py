@@ -82,10 +82,10 @@ class RenewableExecutor:
         for name in (*vars(type(executor)), *getattr(executor, "__dict__", ())):
             if misspelt(name, "traits"):
                 raise ValueError(f"{self.called}: {name} is no name that popjax looks for; did you mean traits?")
-        found: Any = getattr(executor, "traits", Traits())
-        if not isinstance(found, Traits):
-            raise ValueError(f"{self.called}: traits is a {type(found).__name__}; give a {Traits.__module__}.Traits")
-        return found
+        traits: Any = getattr(executor, "traits", Traits())
+        if not isinstance(traits, Traits):
+            raise ValueError(f"{self.called}: traits is a {type(traits).__name__}; give a {Traits.__module__}.Traits")
+        return traits
 
     def submit(self, fn: Callable[..., Any], *args: Any) -> "Future[Any]":
         """A future of `fn(*args)`; raises what the executor raises, and NoFuture if it returns anything else."""
@@ -114,8 +114,8 @@ class RenewableExecutor:
 
 def takes(function: Callable[..., Any], name: str) -> bool:
     """True if a function has an argument of this name, or takes any."""
-    found = inspect.signature(function).parameters
-    return name in found or any(one.kind is one.VAR_KEYWORD for one in found.values())
+    parameters = inspect.signature(function).parameters
+    return name in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
 
 
 def breaks(error: BaseException) -> bool:

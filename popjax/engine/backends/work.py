@@ -237,9 +237,9 @@ def name() -> str:
 def packed(error: Exception) -> bytes:
     """An exception as bytes; a RuntimeError with its text if it cannot be pickled."""
     try:
-        found = cloudpickle.dumps(error)
-        cloudpickle.loads(found)
-        return found
+        pickled = cloudpickle.dumps(error)
+        cloudpickle.loads(pickled)
+        return pickled
     except Exception:
         return cloudpickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
 

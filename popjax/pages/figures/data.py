@@ -94,8 +94,8 @@ def what_is_predicted(results: Results) -> tuple[str, str]:
 def told(results: Results, name: str) -> list[Any]:
     """A list in the data entry of run.json; empty if there is none."""
     known = results.run.get("data")
-    found = known.get(name) if isinstance(known, dict) else None
-    return found if isinstance(found, list) else []
+    values = known.get(name) if isinstance(known, dict) else None
+    return values if isinstance(values, list) else []
 
 
 def counted(results: Results) -> str:
@@ -116,17 +116,17 @@ def matrix(counts: Any, classes: int) -> list[list[int]] | None:
 def predicted_pairs(values: Any) -> np.ndarray | None:
     """The pairs (true, predicted) of a summary, (rows, 2); None for anything else."""
     try:
-        found = np.array(values or [], float)
+        pairs = np.array(values or [], float)
     except (TypeError, ValueError):
         return None
-    return found if found.ndim == 2 and found.shape[1] == 2 and np.isfinite(found).all() else None
+    return pairs if pairs.ndim == 2 and pairs.shape[1] == 2 and np.isfinite(pairs).all() else None
 
 
 def told_by_output[T](results: Results, name: str, read: Callable[[Any], T | None]) -> dict[str, T]:
     """Output -> its entry of a summary under `name`, as read by `read`; the first ten that are not None."""
     known = results.summary.get(name)
-    found = {str(output): read(value) for output, value in known.items()} if isinstance(known, dict) else {}
-    return dict([(output, value) for output, value in found.items() if value is not None][:MOST])
+    by_output = {str(output): read(value) for output, value in known.items()} if isinstance(known, dict) else {}
+    return dict([(output, value) for output, value in by_output.items() if value is not None][:MOST])
 
 
 def predicted_figures(results: Results) -> dict[str, dict[str, Any]]:
@@ -135,12 +135,12 @@ def predicted_figures(results: Results) -> dict[str, dict[str, Any]]:
     if one is not None:
         return {"predicted": predicted_figure(one)}
     several = told_by_output(results, "predictions", predicted_pairs)
-    return {f"predicted-{at}": predicted_figure(found, name) for at, (name, found) in enumerate(several.items())}
+    return {f"predicted-{at}": predicted_figure(pairs, name) for at, (name, pairs) in enumerate(several.items())}
 
 
-def predicted_figure(found: np.ndarray, name: str = "") -> dict[str, Any]:
+def predicted_figure(pairs: np.ndarray, name: str = "") -> dict[str, Any]:
     """Figure of the winner's predictions for the test rows against true values, and the line of equality."""
-    true, predicted = (rounded(column) for column in found.T)
+    true, predicted = (rounded(column) for column in pairs.T)
     ends = [min(true + predicted), max(true + predicted)]
     point = {"mode": "markers", "marker": {"color": POINT, "size": 5, "opacity": 0.7}, "name": "test rows"}
     line = {"mode": "lines", "line": {"color": GREY, "width": 1}, "hoverinfo": "skip", "name": "the same"}

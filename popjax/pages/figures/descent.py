@@ -163,9 +163,9 @@ def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], D
     history = results.history
     if history is None or results.best is None:
         return {}
-    found: dict[str, Callable[[], Drawing]] = {"tree": lambda: tree(results, history)}
+    plots: dict[str, Callable[[], Drawing]] = {"tree": lambda: tree(results, history)}
     lived = changed(results, varied(axes))
-    return found | {f"{axis.name} by epoch": lambda axis=axis: histories(results, history, [axis])[0] for axis in lived}
+    return plots | {f"{axis.name} by epoch": lambda axis=axis: histories(results, history, [axis])[0] for axis in lived}
 
 
 FIGURE = Figure(section_of, plots_of, data_of)

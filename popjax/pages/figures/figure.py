@@ -42,10 +42,10 @@ class Figure(NamedTuple):
 
     def functions(self, results: Results, axes: Sequence[Axis]) -> Mapping[str, Callable[[], Drawing]]:
         """`plots`; raises ValueError for anything but functions by name."""
-        found: Any = self.plots(results, axes)
-        if not isinstance(found, Mapping) or not all(map(callable, found.values())):
-            raise ValueError(f"plots returned {short(found, 60)}; return a dict, name -> function that draws")
-        return found
+        plots: Any = self.plots(results, axes)
+        if not isinstance(plots, Mapping) or not all(map(callable, plots.values())):
+            raise ValueError(f"plots returned {short(plots, 60)}; return a dict, name -> function that draws")
+        return plots
 
 
 def varied(axes: Sequence[Axis]) -> list[Axis]:

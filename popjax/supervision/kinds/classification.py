@@ -111,9 +111,9 @@ class Classification(Kind):
         """The probabilities (rows, classes) by a fitted scikit-learn model, 0 for a class that it has not seen."""
 
         def chances(rows: np.ndarray) -> np.ndarray:
-            found = np.zeros((len(rows), self.outputs))
-            found[:, model.classes_] = model.predict_proba(rows)
-            return found
+            chances = np.zeros((len(rows), self.outputs))
+            chances[:, model.classes_] = model.predict_proba(rows)
+            return chances
 
         return chances
 
@@ -126,5 +126,5 @@ class Classification(Kind):
 def confusion(targets: np.ndarray, told: np.ndarray, classes: int) -> list[list[int]]:
     """The confusion matrix: counts of rows by true class (row) and predicted class (column)."""
     counts = np.bincount(targets.astype(int) * classes + told.astype(int), minlength=classes**2)
-    found: list[list[int]] = counts.reshape(classes, classes).tolist()
-    return found
+    table: list[list[int]] = counts.reshape(classes, classes).tolist()
+    return table

@@ -41,8 +41,8 @@ class Multilabel(Kind):
     def predicted(self, outputs: np.ndarray) -> np.ndarray:
         """Probabilities (rows, labels)."""
         xp = outputs.__array_namespace__()
-        found: np.ndarray = xp.exp(-xp.logaddexp(0, -outputs))
-        return found
+        chances: np.ndarray = xp.exp(-xp.logaddexp(0, -outputs))
+        return chances
 
     def decided(self, predicted: np.ndarray) -> np.ndarray:
         """bool (rows, labels): the probability is above 0.5."""
@@ -84,8 +84,8 @@ class Multilabel(Kind):
 
         def chances(rows: np.ndarray) -> np.ndarray:
             ones = np.ones(len(rows))
-            found = [one * ones if isinstance(one, float) else one.predict_proba(rows)[:, 1] for one in models]
-            return np.stack(found, 1)
+            columns = [one * ones if isinstance(one, float) else one.predict_proba(rows)[:, 1] for one in models]
+            return np.stack(columns, 1)
 
         return chances
 

@@ -40,30 +40,30 @@ def read(kind: type[Kind], y: np.ndarray, name: str, target: str) -> Targets:
     """Targets of a kind; raises ValueError for values of another, and for a kind that does not return Targets."""
     what = f"the kind {kind.__name__}: targets"
     with calling(what, ValueError):
-        found: Any = kind.targets(y, name, target)
-    if not isinstance(found, Targets) or np.shape(found.y)[:1] != (len(y),):
-        given = f"Targets of {np.shape(found.y)[:1]}" if isinstance(found, Targets) else short(found)
+        targets: Any = kind.targets(y, name, target)
+    if not isinstance(targets, Targets) or np.shape(targets.y)[:1] != (len(y),):
+        given = f"Targets of {np.shape(targets.y)[:1]}" if isinstance(targets, Targets) else short(targets)
         raise ValueError(f"{what} returned {given} for {plural(len(y), 'row')}; return popjax.data.targets.Targets")
     if kind not in PROVEN:
-        check_in_place(what, kind, found, y, (name, target))
-    return found._replace(kind=kind.name)
+        check_in_place(what, kind, targets, y, (name, target))
+    return targets._replace(kind=kind.name)
 
 
-def check_in_place(what: str, kind: type[Kind], found: Targets, y: np.ndarray, names: tuple[str, str]) -> None:
+def check_in_place(what: str, kind: type[Kind], targets: Targets, y: np.ndarray, names: tuple[str, str]) -> None:
     """Raise ValueError for targets of other rows than they are given, and for classes that are not theirs."""
     with calling(what):
         turned = kind.targets(y[::-1], *names)
-    if not np.array_equal(np.asarray(turned.y)[::-1], found.y, equal_nan=found.y.dtype.kind == "f"):
+    if not np.array_equal(np.asarray(turned.y)[::-1], targets.y, equal_nan=targets.y.dtype.kind == "f"):
         raise ValueError(f"{what} gives a row another target where the rows are in reverse; read each row by itself")
-    labels = list(map(str, found.classes or ()))
+    labels = list(map(str, targets.classes or ()))
     if len(set(labels)) < len(labels):
-        raise ValueError(f"{what}: the classes are {short(found.classes, 60)}; give each a label of its own")
+        raise ValueError(f"{what}: the classes are {short(targets.classes, 60)}; give each a label of its own")
     given = y.astype(str)
     if y.ndim > 1 or set(labels) != set(given.tolist()):
         return  # no classes, or others than the values by name
-    if (wrong := np.asarray(labels)[found.y.astype(int)] != given).any():
+    if (wrong := np.asarray(labels)[targets.y.astype(int)] != given).any():
         row = int(wrong.argmax())
-        told = f"gives row {row} the class {labels[int(found.y[row])]}, and its target is {given[row]}"
+        told = f"gives row {row} the class {labels[int(targets.y[row])]}, and its target is {given[row]}"
         raise ValueError(f"{what} {told}; let the classes be in the order of their numbers")
 
 

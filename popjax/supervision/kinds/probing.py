@@ -108,21 +108,25 @@ class Probe:
     def predictions(self) -> np.ndarray:
         """The predictions, in the targets' own units; checked."""
         kind = self.kind
-        found = np.asarray(self.called("predicted", lambda: kind.predicted(self.outputs)))
+        predicted = np.asarray(self.called("predicted", lambda: kind.predicted(self.outputs)))
         columns = len(kind.classes or ()) if kind.chances else 0
-        if found.shape[:1] != (self.rows,) or (columns and found.shape != (self.rows, columns)):
+        if predicted.shape[:1] != (self.rows,) or (columns and predicted.shape != (self.rows, columns)):
             wanted = f"probabilities {(self.rows, columns)}" if columns else f"({self.rows}, ...)"
-            self.fail("predicted", f"has the shape {found.shape} for {self.rows} rows", f"return {wanted}")
-        if not np.isfinite(found).all():
+            self.fail("predicted", f"has the shape {predicted.shape} for {self.rows} rows", f"return {wanted}")
+        if not np.isfinite(predicted).all():
             self.fail("predicted", "gives NaN or infinity", "return finite numbers")
-        if kind.chances and not (found.min() >= 0 and found.max() <= 1 + CLOSE):
-            self.fail("predicted", f"gives {found.min():.3g} to {found.max():.3g}", "return probabilities, 0 to 1")
+        if kind.chances and not (predicted.min() >= 0 and predicted.max() <= 1 + CLOSE):
+            self.fail(
+                "predicted", f"gives {predicted.min():.3g} to {predicted.max():.3g}", "return probabilities, 0 to 1"
+            )
         if columns:
-            self.agree("predicted", "the sum of a row's probabilities", float(found.sum(1).mean()), "of them all", 1.0)
+            self.agree(
+                "predicted", "the sum of a row's probabilities", float(predicted.sum(1).mean()), "of them all", 1.0
+            )
         last = np.asarray(self.called("predicted", lambda: kind.predicted(self.outputs[-1:])))
-        if last.shape != found[-1:].shape or not np.allclose(last, found[-1:], CLOSE, CLOSE**2):
+        if last.shape != predicted[-1:].shape or not np.allclose(last, predicted[-1:], CLOSE, CLOSE**2):
             self.fail("predicted", "gives the last row another prediction alone", "let each row be its own")
-        return found * self.scale + self.mean if kind.scaled else found
+        return predicted * self.scale + self.mean if kind.scaled else predicted
 
     def compare(self, told: Mapping[str, float], predicted: np.ndarray) -> None:
         """Compare what the host says of predictions with what programs say of the outputs, name -> value."""
@@ -167,8 +171,8 @@ class Probe:
 
     def score(self, decided: np.ndarray, targets: np.ndarray) -> float:
         """The score of labels or values, a finite number."""
-        found = self.called("score", lambda: self.kind.score(decided, targets))
-        return self.finite("score", {"a score of": found})["a score of"]
+        value = self.called("score", lambda: self.kind.score(decided, targets))
+        return self.finite("score", {"a score of": value})["a score of"]
 
     def labels(self, decided: np.ndarray, classes: Sequence[Any]) -> None:
         """Check the labels of predictions, which must be classes, and those that are certain of their own."""
@@ -178,16 +182,16 @@ class Probe:
         if not self.kind.chances:
             return
         for label, certain in zip(classes, np.eye(len(classes)), strict=True):
-            found = np.asarray(self.called("decided", functools.partial(self.kind.decided, certain[None])))
-            if found.tolist() != [label]:
-                self.fail("decided", f"gives {short(found.tolist())} where {label!r} is certain", "return that")
+            decided_label = np.asarray(self.called("decided", functools.partial(self.kind.decided, certain[None])))
+            if decided_label.tolist() != [label]:
+                self.fail("decided", f"gives {short(decided_label.tolist())} where {label!r} is certain", "return that")
 
     def shown(self, predicted: np.ndarray) -> None:
         """Check what the page shows of predictions."""
-        found = self.called("drawn", lambda: self.kind.drawn(predicted, self.y))
-        if not isinstance(found, Mapping) or not set(found) <= set(SHOWN):
-            self.fail("drawn", f"returned {short(found, 60)}", f"return a dict with some of {', '.join(SHOWN)}")
-        self.to_json("drawn", found)
+        drawn = self.called("drawn", lambda: self.kind.drawn(predicted, self.y))
+        if not isinstance(drawn, Mapping) or not set(drawn) <= set(SHOWN):
+            self.fail("drawn", f"returned {short(drawn, 60)}", f"return a dict with some of {', '.join(SHOWN)}")
+        self.to_json("drawn", drawn)
 
     def turn_back(self, predicted: np.ndarray) -> None:
         """Turn predictions into outputs, which must give them."""
@@ -228,11 +232,11 @@ class Probe:
 
     def by_row(self, name: str, call: Callable[[], Any]) -> np.ndarray:
         """A method's finite numbers (rows,)."""
-        found = np.asarray(self.called(name, call))
-        if found.shape != (self.rows,) or not np.isfinite(found).all():
-            given = "gives NaN or infinity" if found.shape == (self.rows,) else f"has the shape {found.shape}"
+        values = np.asarray(self.called(name, call))
+        if values.shape != (self.rows,) or not np.isfinite(values).all():
+            given = "gives NaN or infinity" if values.shape == (self.rows,) else f"has the shape {values.shape}"
             self.fail(name, given, f"return a finite number for each row, {(self.rows,)}")
-        return found
+        return values
 
     def finite(self, name: str, values: Mapping[str, Any]) -> dict[str, float]:
         """A method's numbers by name, which must be finite."""

@@ -173,9 +173,9 @@ class Values(Regression):
     def scores(self, predicted: np.ndarray, targets: np.ndarray) -> dict[str, float]:
         """The loss, the mean R², and with at most 10 outputs the metrics of each."""
         each = [Regression().scores(*pair) for pair in zip(predicted.T, targets.T, strict=True)]
-        found = by_output(self.names, *([one[name] for one in each] for name in ("mse", "mae", "r2")))
+        scores = by_output(self.names, *([one[name] for one in each] for name in ("mse", "mae", "r2")))
         loss = float(self.row_losses(predicted, targets).mean())
-        return {"loss": loss} | {name: float(value) for name, value in found.items()}
+        return {"loss": loss} | {name: float(value) for name, value in scores.items()}
 
     def score(self, predicted: np.ndarray, targets: np.ndarray) -> float:
         """The mean of the outputs' R²."""
@@ -200,10 +200,10 @@ def explained(error: jax.Array, targets: jax.Array) -> jax.Array:
 
 def by_output(names: tuple[str, ...], squared: Any, absolute: Any, r2: Any) -> dict[str, Any]:
     """The mean R² as "r2", and with at most 10 outputs each one's metrics as <output>_mse, _mae and _r2."""
-    found = {"r2": sum(r2) / len(names)}
+    scores = {"r2": sum(r2) / len(names)}
     for at, name in enumerate(output_keys(names) if len(names) <= MOST else ()):
-        found |= {f"{name}_mse": squared[at], f"{name}_mae": absolute[at], f"{name}_r2": r2[at]}
-    return found
+        scores |= {f"{name}_mse": squared[at], f"{name}_mae": absolute[at], f"{name}_r2": r2[at]}
+    return scores
 
 
 def output_keys(names: tuple[str, ...]) -> list[str]:
@@ -212,12 +212,12 @@ def output_keys(names: tuple[str, ...]) -> list[str]:
     >>> output_keys(("price (USD)", "weight")), output_keys(("a b", "a-b"))
     (['price_USD', 'weight'], ['y0', 'y1'])
     """
-    found = [re.sub(r"\W+", "_", name).strip("_") for name in names]
-    return found if len(set(found)) == len(names) and all(found) else [f"y{at}" for at in range(len(names))]
+    keys = [re.sub(r"\W+", "_", name).strip("_") for name in names]
+    return keys if len(set(keys)) == len(names) and all(keys) else [f"y{at}" for at in range(len(names))]
 
 
 def drawn_pairs(predicted: np.ndarray, targets: np.ndarray) -> list[list[float]]:
     """Pairs (true, predicted) of at most 500 rows at even distances."""
     some = np.linspace(0, len(targets) - 1, min(len(targets), DRAWN)).astype(int)
-    found: list[list[float]] = np.stack([targets, predicted], 1)[some].round(6).tolist()
-    return found
+    pairs: list[list[float]] = np.stack([targets, predicted], 1)[some].round(6).tolist()
+    return pairs

@@ -91,9 +91,9 @@ def checked(
             raise ValueError(f"{what}: step decides otherwise when it is called again; {remedy}")
         return answer
 
-    found = CheckedScheduler(init, step)
-    found.what, found.bounds = what, bounds
-    return found
+    steady = CheckedScheduler(init, step)
+    steady.what, steady.bounds = what, bounds
+    return steady
 
 
 def same_step(*answers: tuple[Any, Decision]) -> bool:

@@ -149,7 +149,7 @@ def drawn_anew(
     streams: Mapping[str, np.random.Generator],
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Name -> new value of a copy of `source`, drawn from the stream of its name, and the copy's point (1,)."""
-    found = dict[str, Any]()
+    drawn = dict[str, Any]()
     now = take(trials.points, np.array([source]))
     parents_first = [n for n in space.searched if n not in space.conditions] + list(space.conditions)
     for name in parents_first:
@@ -158,9 +158,9 @@ def drawn_anew(
             anew, unit, which = draws.random(), draws.random(), draws.integers(len(factors))
             value = now[name].tolist()[0]
             other = anew < resample or absent(value)
-            found[name] = scale.from_unit(unit) if other else scale.scaled(value, factors[which])
-            now[name] = np.array([found[name]])
-    return found, space.masked(now)
+            drawn[name] = scale.from_unit(unit) if other else scale.scaled(value, factors[which])
+            now[name] = np.array([drawn[name]])
+    return drawn, space.masked(now)
 
 
 def stream(seed: int, epoch: int, trial: int, purpose: int) -> np.random.Generator:
