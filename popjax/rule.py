@@ -229,7 +229,7 @@ class Rule:
         [0.5, 0.5]
         """
         rows = len(next(iter(values.values()), ()))
-        return sum((one.violation(values[one.name]) for one in self.limits), np.zeros(rows))
+        return sum((limit.violation(values[limit.name]) for limit in self.limits), np.zeros(rows))
 
     def of(self, task: Task) -> Self:
         """The rule with the task's metric if it has none, and its mode; raises ValueError if the mode is unknown."""

@@ -46,7 +46,7 @@ class Status(enum.IntEnum):
     @classmethod
     def of_word(cls, word: str) -> Self:
         """Inverse of `word`; raises KeyError for another word."""
-        return {one.word: one for one in cls}[word]
+        return {status.word: status for status in cls}[word]
 
 
 class _Columns(NamedTuple):

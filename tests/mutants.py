@@ -2002,8 +2002,8 @@ MUTANTS = [
         "workers outlive the search",
         "executors/processes",
         "Processes.shutdown",
-        "one.shutdown(wait=wait, kill_workers=True)",
-        "one.shutdown(wait=False)",
+        "pool.shutdown(wait=wait, kill_workers=True)",
+        "pool.shutdown(wait=False)",
         "test_executors.py -k is_over",
     ),
     Mutant(

@@ -85,9 +85,9 @@ def with_port(argv: list[str] | None) -> list[str]:
     """
     words = sys.argv[1:] if argv is None else argv
     return [
-        one
+        part
         for word, following in itertools.pairwise([*words, ""])
-        for one in ([word, "0"] if word == "--live" and not following.isdecimal() else [word])
+        for part in ([word, "0"] if word == "--live" and not following.isdecimal() else [word])
     ]
 
 

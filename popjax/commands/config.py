@@ -67,7 +67,7 @@ def kind_text(hint: Any) -> str:
     kinds = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
     if hint in kinds:
         return kinds[hint]
-    first = next(one for one in get_args(hint) if one is not NoneType)
+    first = next(kind for kind in get_args(hint) if kind is not NoneType)
     if Ellipsis in get_args(hint):
         return f"a list of {kind_text(first).removeprefix('a ')}s"
     return f"one of {', '.join(get_args(hint))}" if isinstance(first, str) else kind_text(first)

@@ -192,8 +192,8 @@ class Sweep:
             return space  # all of it is read, whatever the values are
         reads = set(named)
         for pair in pairs:
-            one = space.replace(**{name: value for name, value in zip(CHOSEN, pair, strict=True) if name in space})
-            reads |= Tracer(task, one, one.sample(1), arguments.epochs).reads()
+            variant = space.replace(**{name: value for name, value in zip(CHOSEN, pair, strict=True) if name in space})
+            reads |= Tracer(task, variant, variant.sample(1), arguments.epochs).reads()
         return space.only(reads)
 
     def values(self, name: str) -> list[str]:

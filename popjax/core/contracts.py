@@ -139,4 +139,4 @@ def check_attribute(what: str, value: Any, right: Any) -> None:
 def arguments_of(function: Callable[..., Any]) -> list[str]:
     """The names of a function's positional arguments."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [one.name for one in inspect.signature(function).parameters.values() if one.kind in kinds]
+    return [parameter.name for parameter in inspect.signature(function).parameters.values() if parameter.kind in kinds]

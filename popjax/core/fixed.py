@@ -18,7 +18,7 @@ def read_only[T](value: T) -> T:
     True
     """
     if isinstance(value, Mapping):
-        return type(value)({name: read_only(one) for name, one in value.items()})  # type: ignore[call-arg]
+        return type(value)({name: read_only(item) for name, item in value.items()})  # type: ignore[call-arg]
     if not isinstance(value, np.ndarray):
         return value
     view: Any = value.view()

@@ -35,7 +35,7 @@ def toml_value(value: Any) -> str:
     ('{"scale" = "uniform(0, 1)", "when" = {"depth" = [3, 4]}}', '[true, 0.0001]')
     """
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(str(name))} = {toml_value(one)}" for name, one in value.items()) + "}"
+        return "{" + ", ".join(f"{json.dumps(str(name))} = {toml_value(item)}" for name, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(toml_value, value)) + "]"
     if isinstance(value, float) and not math.isfinite(value):

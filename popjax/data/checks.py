@@ -67,11 +67,13 @@ def check_features(x: Inputs, name: str, columns: tuple[str, ...]) -> None:
             raise ValueError(f"{name}: x is {x.dtype}{list(x.shape)}; give numbers of shape (rows, features)")
         _check_finite(x, columns, name)
         return
-    for entry, one in x.items():
-        if not isinstance(entry, str) or one.dtype.kind not in "biuf" or one.ndim == 0:
-            raise ValueError(f"{name}: entry {entry!r} of x is {one.dtype}{list(one.shape)}; give numbers (rows, ...)")
-        _check_finite(one, (), f"{name}: entry {entry!r} of x")
-    rows = {entry: len(one) for entry, one in x.items()}
+    for entry, array in x.items():
+        if not isinstance(entry, str) or array.dtype.kind not in "biuf" or array.ndim == 0:
+            raise ValueError(
+                f"{name}: entry {entry!r} of x is {array.dtype}{list(array.shape)}; give numbers (rows, ...)"
+            )
+        _check_finite(array, (), f"{name}: entry {entry!r} of x")
+    rows = {entry: len(array) for entry, array in x.items()}
     if len(set(rows.values())) > 1:
         counts = ", ".join(f"{entry!r} {count}" for entry, count in rows.items())
         raise ValueError(f"{name}: the entries of x differ in rows: {counts}; give as many of each")
@@ -118,8 +120,8 @@ def without_missing(
     lost = np.zeros(len(entries(x)[0]), bool)
     if missing == KEEP:
         return x, ~lost, None
-    for entry, one in x.items():
-        empty = np.isnan(one).reshape(len(one), -1).any(1) if one.dtype.kind == "f" else lost
+    for entry, array in x.items():
+        empty = np.isnan(array).reshape(len(array), -1).any(1) if array.dtype.kind == "f" else lost
         if empty.any() and missing != "drop":
             what = f"entry {entry!r} of x has a missing cell, in row {int(numbers[empty.argmax()]) + 1}"
             raise ValueError(f"{name}: {what}; fill it in, or use {DROP}")

@@ -45,7 +45,7 @@ def doubt_of_words(what: str, becomes: str, texts: Sequence[Any]) -> str:
 
 def doubt_of_dates(target: str, classes: Sequence[Any]) -> str:
     """Line for classes that look like dates; empty for others."""
-    dates = [one for one in classes if isinstance(one, str) and DATE.fullmatch(one)]
+    dates = [label for label in classes if isinstance(label, str) and DATE.fullmatch(label)]
     if len(dates) < max(1, MOST * len(classes)):
         return ""
     return f"the target {target!r} holds dates ({short(dates[0])}), each of which is a class; make numbers of them"

@@ -14,7 +14,7 @@ def mapped(function: Callable[..., Any], inputs: Inputs, *others: Any) -> Any:
     """
     if not isinstance(inputs, Mapping):
         return function(inputs, *others)
-    return {name: function(one, *(other[name] for other in others)) for name, one in inputs.items()}
+    return {name: function(array, *(other[name] for other in others)) for name, array in inputs.items()}
 
 
 def entries(inputs: Inputs) -> list[Any]:

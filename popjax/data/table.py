@@ -71,12 +71,12 @@ def table_of(data: Any, target: str | None, groups: str | None = None) -> Table:
     y = x if same else as_frame(data[1])
     if isinstance(x, Mapping) and not x:
         raise ValueError("x is an empty dict; give an array, or a dict of arrays")
-    for name, one in (*(("x", entry) for entry in entries(x)), ("y", y)):
-        if hasattr(one, "toarray"):
+    for name, array in (*(("x", entry) for entry in entries(x)), ("y", y)):
+        if hasattr(array, "toarray"):
             raise ValueError(f"arrays: {name} is sparse; give {name}.toarray()")
-    for one in entries(x):
-        if np.ndim(one) == 0:
-            raise ValueError(f"arrays: x is a {type(one).__name__}; give numbers of shape (rows, features)")
+    for array in entries(x):
+        if np.ndim(array) == 0:
+            raise ValueError(f"arrays: x is a {type(array).__name__}; give numbers of shape (rows, features)")
     mirrored, is_frame = y is x, hasattr(x, "columns")
     y = series_of(y, 0) if len(getattr(y, "columns", ())) == 1 else y
     outputs = tuple(str(name) for name in getattr(y, "columns", ())) if not mirrored else ()

@@ -116,9 +116,9 @@ def target_columns(y: np.ndarray, name: str, target: str) -> np.ndarray:
     y = typed_targets(y.ravel(), name, target).reshape(y.shape)
     if y.dtype.kind not in "biuf":
         raise ValueError(f"{name}: {target} has several columns; give numbers or truth values, or one of classes")
-    one = next((at for at, column in enumerate(y.T) if (column == column[0]).all()), None)
-    if one is not None:
-        what = f"column {one} of {target} is {short(y[0, one])} in every row; nothing to learn"
+    constant = next((at for at, column in enumerate(y.T) if (column == column[0]).all()), None)
+    if constant is not None:
+        what = f"column {constant} of {target} is {short(y[0, constant])} in every row; nothing to learn"
         raise ValueError(f"{name}: {what}: leave it out")
     return y
 

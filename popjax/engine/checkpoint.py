@@ -144,12 +144,14 @@ def restore(checkpoint: Checkpoint, buckets: np.ndarray, abstract: Callable[[int
         if cohort.epoch == table.last and cohort.state is None:
             continue
         for bucket in np.unique(buckets[cohort.members]).tolist():
-            one = dataclasses.replace(cohort.take(buckets[cohort.members] == bucket), bucket=bucket)
-            if one.state is not None:
-                arrays = one.arrays()
+            part = dataclasses.replace(cohort.take(buckets[cohort.members] == bucket), bucket=bucket)
+            if part.state is not None:
+                arrays = part.arrays()
                 check_arrays(abstract(bucket), arrays)
-                held.append((one.members, arrays["alive"]))
-            cohorts.append(dataclasses.replace(one, state=OnDisk(commits, one.members)) if commits.holds(one) else one)
+                held.append((part.members, arrays["alive"]))
+            cohorts.append(
+                dataclasses.replace(part, state=OnDisk(commits, part.members)) if commits.holds(part) else part
+            )
     for member, arrays in commits.kept.items():
         check_arrays(abstract(int(buckets[member])).state, arrays)
     table.recount()
@@ -198,8 +200,8 @@ def check_arrays(like: Any, arrays: Mapping[str, np.ndarray]) -> None:
     for name in words:
         if name not in arrays:
             raise Corrupt(f"the state belongs to another task: the arrays lack {name!r}")
-    for name, one in words.items():
+    for name, expected in words.items():
         array = arrays[name]
-        if array.shape[array.ndim - len(one.shape) :] != one.shape or array.dtype != one.dtype:
-            what = f"{array.dtype}{list(array.shape)} is not {one.dtype}{list(one.shape)}"
+        if array.shape[array.ndim - len(expected.shape) :] != expected.shape or array.dtype != expected.dtype:
+            what = f"{array.dtype}{list(array.shape)} is not {expected.dtype}{list(expected.shape)}"
             raise Corrupt(f"the state belongs to another task: {what}")

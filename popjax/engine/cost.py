@@ -193,8 +193,8 @@ def cheapest(costs: list[Cost]) -> str:
     """The plan for "auto": "one", or the fastest plan if that saves at least a tenth of the time of "one"."""
     if not costs:
         return "one"
-    one, best = costs[0], min(costs, key=lambda cost: cost.seconds)
-    return best.plan if best.seconds <= WORTH * one.seconds else "one"
+    single, best = costs[0], min(costs, key=lambda cost: cost.seconds)
+    return best.plan if best.seconds <= WORTH * single.seconds else "one"
 
 
 def explanation(costs: list[Cost], members: int, exact: float, chosen: str) -> str:

@@ -96,8 +96,8 @@ class Content:
             self.add_function(value)
         elif isinstance(value, tuple | list):
             self.words.append(f"{type(value).__name__} {len(value)}")
-            for one in value:
-                self.add(one)
+            for item in value:
+                self.add(item)
         elif isinstance(value, np.ndarray | jax.Array):
             array = np.asarray(to_words(value))
             self.words += [f"{array.dtype} {array.shape}", sha256(array.tobytes())]

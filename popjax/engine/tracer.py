@@ -214,8 +214,8 @@ class Tracer:
             column = np.array(values, self.points[name].dtype)
             points = {other: self.space[other].from_unit(np.full(len(column), 0.5)) for other in self.space}
             points[name] = column
-            one = dataclasses.replace(self, points=points)
-            members += [one.member(row, static) for row in range(len(column))]
+            tracer = dataclasses.replace(self, points=points)
+            members += [tracer.member(row, static) for row in range(len(column))]
         return members
 
 

@@ -53,8 +53,8 @@ class Processes:
         """Kill the processes, even at work."""
         self._over = True
         self._threads.shutdown(wait=False, cancel_futures=True)
-        for one in self.pools:
-            one.shutdown(wait=wait, kill_workers=True)
+        for pool in self.pools:
+            pool.shutdown(wait=wait, kill_workers=True)
 
     def _call(self, fn: Callable[..., Any], *args: Any) -> Any:
         number = self._free.get()

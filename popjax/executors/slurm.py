@@ -44,7 +44,9 @@ class Slurm:
     def submit(self, fn: Callable[..., Any], *args: Any) -> "Future[Any]":
         """Submit as a job; bytes, such as a task that many jobs need, are passed as a file that all of them read."""
         future: Future[Any] = Future()
-        job = self._jobs.submit(run_job, fn, *(self._filed(one) if isinstance(one, bytes) else one for one in args))
+        job = self._jobs.submit(
+            run_job, fn, *(self._filed(argument) if isinstance(argument, bytes) else argument for argument in args)
+        )
         self._open.append((job, future))
         return future
 
@@ -85,4 +87,4 @@ def end(job: Any, future: "Future[Any]") -> None:
 
 def run_job(fn: Callable[..., Any], *args: Any) -> Any:
     """The function that a job runs: calls `fn`, with the contents of paths in their place."""
-    return fn(*(one.read_bytes() if isinstance(one, Path) else one for one in args))
+    return fn(*(argument.read_bytes() if isinstance(argument, Path) else argument for argument in args))

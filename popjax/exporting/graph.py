@@ -38,7 +38,9 @@ class Graph:
     def add(self, operator: str, *inputs: Any, **attributes: Any) -> str:
         """Append a node with one output, and return its name; inputs are names or arrays."""
         name = f"{operator.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, [self.name(one) for one in inputs], [name], name, **attributes))
+        self.nodes.append(
+            helper.make_node(operator, [self.name(operand) for operand in inputs], [name], name, **attributes)
+        )
         return name
 
     def name(self, value: Any) -> str:

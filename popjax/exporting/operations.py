@@ -219,7 +219,7 @@ def dot_general(graph: Graph, equation: Equation, x: Any, y: Any) -> str:
     """A plain product of matrices where it is one, else a sum of products by letters."""
     (left, right), (left_batch, right_batch) = equation.params["dimension_numbers"]
     (a, b), dtype = equation.takes, equation.gives[0].dtype
-    x, y = (one if array.dtype == dtype else graph.cast(one, dtype) for one, array in ((x, a), (y, b)))
+    x, y = (operand if array.dtype == dtype else graph.cast(operand, dtype) for operand, array in ((x, a), (y, b)))
     if not left_batch and len(b.shape) == 2 and tuple(right) == (0,) and tuple(left) == (len(a.shape) - 1,):
         return graph.add("MatMul", x, y)
     letters = iter(string.ascii_letters)
@@ -311,7 +311,7 @@ def in_parts(graph: Graph, equation: Equation, x: Any) -> list[str]:
 
 def stack(graph: Graph, equation: Equation, *inputs: Any) -> str:
     axis = np.array([equation.params["axis"]])
-    return graph.add("Concat", *(graph.add("Unsqueeze", one, axis) for one in inputs), axis=int(axis[0]))
+    return graph.add("Concat", *(graph.add("Unsqueeze", operand, axis) for operand in inputs), axis=int(axis[0]))
 
 
 def unstack(graph: Graph, equation: Equation, x: Any) -> list[str]:

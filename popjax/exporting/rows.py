@@ -50,7 +50,7 @@ class Equation(NamedTuple):
     @property
     def certain(self) -> bool:
         """True if no size follows the number of rows."""
-        return not any(isinstance(one, Size) for one in sizes_in([self.takes, self.gives, self.params]))
+        return not any(isinstance(part, Size) for part in sizes_in([self.takes, self.gives, self.params]))
 
 
 class Function(NamedTuple):
@@ -83,11 +83,11 @@ def traced(function: Callable[..., Any], arguments: Callable[[int], Sequence[Any
 
 def function_of(programs: Sequence[ClosedJaxpr | Jaxpr]) -> Function:
     """What programs for the numbers ROWS have in common; raises ValueError for others."""
-    bodies: list[Any] = [getattr(one, "jaxpr", one) for one in programs]
+    bodies: list[Any] = [getattr(program, "jaxpr", program) for program in programs]
     first = bodies[0]
     if len({tuple(equation.primitive.name for equation in body.eqns) for body in bodies}) > 1:
         raise ValueError("its operations are others for other numbers of rows; let them be the same")
-    consts = zip(*(getattr(one, "consts", ()) for one in programs), strict=True)
+    consts = zip(*(getattr(program, "consts", ()) for program in programs), strict=True)
     return Function(
         list(first.invars),
         dict(zip(first.constvars, (common(each) for each in consts), strict=True)),
@@ -101,9 +101,9 @@ def function_of(programs: Sequence[ClosedJaxpr | Jaxpr]) -> Function:
 def equation_of(each: Sequence[Any]) -> Equation:
     """The operation that several programs have in common."""
     first = each[0]
-    takes = [array(one) for one in zip(*(equation.invars for equation in each), strict=True)]
-    gives = [array(one) for one in zip(*(equation.outvars for equation in each), strict=True)]
-    inputs = [operand(one) for one in zip(*(equation.invars for equation in each), strict=True)]
+    takes = [array(variables) for variables in zip(*(equation.invars for equation in each), strict=True)]
+    gives = [array(variables) for variables in zip(*(equation.outvars for equation in each), strict=True)]
+    inputs = [operand(variables) for variables in zip(*(equation.invars for equation in each), strict=True)]
     params = {name: common([equation.params[name] for equation in each]) for name in first.params}
     return Equation(first.primitive, inputs, list(first.outvars), takes, gives, params, first.params)
 

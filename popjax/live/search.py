@@ -99,7 +99,7 @@ class Live(Progress, Steered):
         super().epoch(result)
 
     def end(self, results: Results) -> None:
-        self.board.status = "".join(ENDED[Status(one)] for one in results.status.tolist())
+        self.board.status = "".join(ENDED[Status(status)] for status in results.status.tolist())
         self.board.infeasible = frozenset(np.flatnonzero(~results.feasible).tolist())
         self.refresh()
         self.board.finish(report_of(results, self.run))

@@ -43,20 +43,20 @@ def bind_equinox(model: Callable[..., Any], hparams: HParams, key: jax.Array) ->
         return eqx.combine(arrays, rest), jax.tree.unflatten(of_state, [variables[name] for name in order_of_state])
 
     def apply(params: Any, variables: Any, x: jax.Array, keys: jax.Array | None) -> tuple[Any, Any]:
-        one, state = whole(params, variables)
-        one = eqx.nn.inference_mode(one, value=keys is None)
+        module, state = whole(params, variables)
+        module = eqx.nn.inference_mode(module, value=keys is None)
 
         def of_row(row: Any, key: Any) -> Any:
             others = told[keys is not None] | ({"key": key} if "key" in takes else {})
-            return one(row, state, **others) if "state" in takes else (one(row, **others), state)
+            return module(row, state, **others) if "state" in takes else (module(row, **others), state)
 
         outputs, state = jax.vmap(of_row, (0, None if keys is None else 0), (0, None), axis_name=AXIS)(x, keys)
         return outputs, named_arrays(state)[0]
 
     def trained_module(params: Any, variables: Any) -> Any:
-        one, state = whole(params, variables)
-        one = eqx.nn.inference_mode(one)
-        return (one, state) if "state" in takes else one
+        module, state = whole(params, variables)
+        module = eqx.nn.inference_mode(module)
+        return (module, state) if "state" in takes else module
 
     norms = jax.tree.leaves(module, is_leaf=lambda node: isinstance(node, eqx.nn.BatchNorm))
     statistics = any(isinstance(node, eqx.nn.BatchNorm) for node in norms)

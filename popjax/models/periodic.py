@@ -93,6 +93,6 @@ def sin_of_turns(turns: jax.Array) -> jax.Array:
 def polynomial(coefficients: tuple[float, ...], x: jax.Array) -> jax.Array:
     """The polynomial with these coefficients, constant first, by Horner's rule."""
     value = jnp.full_like(x, coefficients[-1])
-    for one in coefficients[-2::-1]:
-        value = value * x + one
+    for coefficient in coefficients[-2::-1]:
+        value = value * x + coefficient
     return value

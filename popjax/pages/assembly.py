@@ -98,9 +98,9 @@ def for_page(data: Any) -> Any:
 def json_parts(value: Any) -> Any:
     """A value as `for_page` gives it, part by part."""
     if isinstance(value, Mapping):
-        return {str(name): json_parts(one) for name, one in value.items()}
+        return {str(name): json_parts(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [json_parts(one) for one in value]
+        return [json_parts(part) for part in value]
     if isinstance(value, np.ndarray | np.generic):
         return json_parts(value.tolist())
     if isinstance(value, float):

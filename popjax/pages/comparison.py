@@ -134,8 +134,8 @@ def reached(results: Results) -> tuple[np.ndarray, np.ndarray]:
     top = np.fmax if results.metric.mode == "max" else np.fmin
     counts = among(results)
     spent, best, before, record = [], [], 0, np.nan
-    for one in np.unique(results.rounds):
-        trials = np.flatnonzero(results.rounds == one)
+    for number in np.unique(results.rounds):
+        trials = np.flatnonzero(results.rounds == number)
         had = np.minimum(done[trials][:, None], np.arange(1, done[trials].max() + 1))
         latest = np.take_along_axis(curve[trials], np.maximum(had - 1, 0), 1)[counts[trials]]
         spent.append(before + had.sum(0))

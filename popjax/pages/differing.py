@@ -19,9 +19,9 @@ LENGTH = 60  # characters of a value
 def differing(runs: Mapping[str, Results]) -> list[dict[str, str]]:
     """For each run name -> text of all that is not the same in all of them; empty dicts if nothing is."""
     told = [records(results) for results in runs.values()]
-    names = dict.fromkeys(name for one in told for name in one)
-    differ = [name for name in names if len({one.get(name, "") for one in told}) > 1]
-    return [{name: cut(one.get(name, ""), LENGTH) for name in differ} for one in told] if differ else []
+    names = dict.fromkeys(name for record in told for name in record)
+    differ = [name for name in names if len({record.get(name, "") for record in told}) > 1]
+    return [{name: cut(record.get(name, ""), LENGTH) for name in differ} for record in told] if differ else []
 
 
 def records(results: Results) -> dict[str, str]:
@@ -61,5 +61,5 @@ def worded(value: Any) -> str:
     if value is None or value in ("", [], {}):
         return ""
     if isinstance(value, Mapping):
-        value = ", ".join(f"{name} {one}" for name, one in value.items() if one is not None)
+        value = ", ".join(f"{name} {item}" for name, item in value.items() if item is not None)
     return value if isinstance(value, str) else repr(value)

@@ -72,11 +72,11 @@ def of_predictor(predictor: Any) -> str:
     """A line on outputs and trials of a predictor."""
     some = [*map(str, predictor.trials[:FEW]), *(["..."] if len(predictor.trials) > FEW else [])]
     many = f"{plural(len(predictor.trials), 'trial')} ({', '.join(some)})"
-    one = f"trial {predictor.trials[0]}: {hparams_text(predictor.hparams)}"
+    named = f"trial {predictor.trials[0]}: {hparams_text(predictor.hparams)}"
     classes, outputs = predictor.classes, predictor.outputs
     several = f"{len(outputs)} {'labels' if predictor.recipe.kind.name == 'multilabel' else 'values'}"
     what = f"{len(classes)} classes" if classes else several if outputs else "values"
-    return line(f"Predictor of {what} by {one if len(predictor.trials) == 1 else many}")
+    return line(f"Predictor of {what} by {named if len(predictor.trials) == 1 else many}")
 
 
 def of_session(session: Any) -> str:

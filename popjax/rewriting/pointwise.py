@@ -51,7 +51,8 @@ class Pointwise:
         """The value for other leaves, by the `id` of those that they replace; results are added to them."""
         if id(self) not in arrays:
             given = [
-                one.anew(arrays) if isinstance(one, Pointwise) else arrays.get(id(one), one) for one in self.inputs
+                source.anew(arrays) if isinstance(source, Pointwise) else arrays.get(id(source), source)
+                for source in self.inputs
             ]
             arrays[id(self)] = self.operation(*given)
         array: jax.Array = arrays[id(self)]
@@ -71,16 +72,18 @@ def as_result(array: jax.Array) -> Pointwise:
 def pointwise(equation: Any, inputs: Sequence[Any], value: jax.Array) -> Any:
     """An equation's result as `Pointwise`, or as the array that it is if it is none of each number by itself."""
     operation = operation_of(equation)
-    depth = 1 + max((one.depth for one in inputs if isinstance(one, Pointwise)), default=0)
+    depth = 1 + max((source.depth for source in inputs if isinstance(source, Pointwise)), default=0)
     if operation is None or depth > LONGEST:
         return value
-    costly = equation.primitive.name in COSTLY or any(one.costly for one in inputs if isinstance(one, Pointwise))
+    costly = equation.primitive.name in COSTLY or any(
+        source.costly for source in inputs if isinstance(source, Pointwise)
+    )
     leaves: dict[int, Any] = {}
-    for one in inputs:
-        if isinstance(one, Pointwise):
-            leaves |= one.leaves
-        elif isinstance(one, jax.Array) or np.ndim(one):  # not a number that is written in the program
-            leaves[id(one)] = one
+    for source in inputs:
+        if isinstance(source, Pointwise):
+            leaves |= source.leaves
+        elif isinstance(source, jax.Array) or np.ndim(source):  # not a number that is written in the program
+            leaves[id(source)] = source
     return Pointwise(value, operation, inputs, leaves, depth, costly)
 
 

@@ -73,7 +73,7 @@ def bordered(x: jax.Array, around: Sequence[tuple[int, int]]) -> jax.Array:
     return lax.pad(
         x,
         jnp.zeros((), x.dtype),
-        [(0, 0, 0), *((*one, 0) for one in around), *[(0, 0, 0)] * (x.ndim - 1 - len(around))],
+        [(0, 0, 0), *((*width, 0) for width in around), *[(0, 0, 0)] * (x.ndim - 1 - len(around))],
     )
 
 

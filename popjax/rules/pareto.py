@@ -28,13 +28,13 @@ class Pareto(Rule):
         super().__post_init__()
         if self.at != "last":
             raise ValueError(f"pareto: several objectives have no one best epoch; leave at={self.at!r} out")
-        others = tuple(Metric(one, "min" if one in COSTS else None) for one in self.others)
+        others = tuple(Metric(metric, "min" if metric in COSTS else None) for metric in self.others)
         object.__setattr__(self, "others", others)
         if not others:
             raise ValueError("pareto: one objective alone has no front; give two or more")
 
     def __repr__(self) -> str:
-        objectives = [] if self.metric is None else [spelled(one) for one in self.objectives]
+        objectives = [] if self.metric is None else [spelled(metric) for metric in self.objectives]
         given = {"keep": (self.keep, 1), "subject_to": (self.subject_to, ())}
         more = [f"{name}={value!r}" for name, (value, usual) in given.items() if value != usual]
         return f"pareto({', '.join([*objectives, *more])})"
@@ -56,7 +56,7 @@ class Pareto(Rule):
 
     def of(self, task: Task) -> Self:
         """The rule, with the task's metric first if it has none; raises ValueError if an objective has no mode."""
-        others = tuple(one if one in COSTS else ranked_by(task, one, one.given) for one in self.others)
+        others = tuple(metric if metric in COSTS else ranked_by(task, metric, metric.given) for metric in self.others)
         return dataclasses.replace(super().of(task), others=others)
 
     def loss(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -82,7 +82,9 @@ class Pareto(Rule):
 
     def losses(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """The objectives as losses (rows, objectives): less is better."""
-        columns = [np.asarray(values[one], float) * (1 if one.mode == "min" else -1) for one in self.objectives]
+        columns = [
+            np.asarray(values[metric], float) * (1 if metric.mode == "min" else -1) for metric in self.objectives
+        ]
         return np.stack(columns, 1)
 
     def front(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -100,8 +102,14 @@ class Pareto(Rule):
         return int(self.front(finished.values)[0])
 
     def written(self) -> dict[str, Any]:
-        modes = {str(one): one.given for one in self.others if one.given is not None and one not in COSTS}
-        return super().written() | {"others": [str(one) for one in self.others]} | ({"modes": modes} if modes else {})
+        modes = {
+            str(metric): metric.given for metric in self.others if metric.given is not None and metric not in COSTS
+        }
+        return (
+            super().written()
+            | {"others": [str(metric) for metric in self.others]}
+            | ({"modes": modes} if modes else {})
+        )
 
 
 def spelled(objective: Metric) -> str:

@@ -110,8 +110,8 @@ class Constraint:
             sides = [computed(side, columns) for side in (self.tree.left, *self.tree.comparators)]
             pairs = zip(self.tree.ops, sides, sides[1:], strict=False)
             satisfied = there.copy()
-            for comparison, one, other in pairs:
-                satisfied &= COMPARISONS[type(comparison)](one, other) & ~(np.isnan(one) | np.isnan(other))
+            for comparison, left, other in pairs:
+                satisfied &= COMPARISONS[type(comparison)](left, other) & ~(np.isnan(left) | np.isnan(other))
         return satisfied | ~there
 
 
@@ -136,4 +136,8 @@ def constraints_of(texts: Any) -> tuple[Constraint, ...]:
     several = [texts] if isinstance(texts, str | Constraint) or not isinstance(texts, list | tuple) else texts
     if len(several) > MOST:
         raise ValueError(f"where: {len(several):,} constraints; give at most {MOST}")
-    return tuple(dict.fromkeys(one if isinstance(one, Constraint) else Constraint(one) for one in several))
+    return tuple(
+        dict.fromkeys(
+            constraint if isinstance(constraint, Constraint) else Constraint(constraint) for constraint in several
+        )
+    )

@@ -99,7 +99,9 @@ class Space(Mapping[str, Scale]):
         return (self.entries(), self.constraints) == (other.entries(), other.constraints)
 
     def __repr__(self) -> str:
-        where = f".where({', '.join(repr(str(one)) for one in self.constraints)})" if self.constraints else ""
+        where = (
+            f".where({', '.join(repr(str(constraint)) for constraint in self.constraints)})" if self.constraints else ""
+        )
         return f"Space({', '.join(f'{name}={scale}' for name, scale in self.entries().items())}){where}"
 
     def _repr_html_(self) -> str:
@@ -112,7 +114,7 @@ class Space(Mapping[str, Scale]):
         beside = {
             name: Entry(scale, self.conditions.get(name, {}), self.beliefs.get(name)) for name, scale in self.items()
         }
-        return {n: one if one.condition or one.belief is not None else one.scale for n, one in beside.items()}
+        return {n: entry if entry.condition or entry.belief is not None else entry.scale for n, entry in beside.items()}
 
     def where(self, *constraints: str | Constraint) -> "Space":
         """A copy with further constraints, such as "hidden * depth <= 300": each point that is drawn satisfies them.
@@ -128,13 +130,15 @@ class Space(Mapping[str, Scale]):
         (100, True)
         """
         combined = constraints_of([*self.constraints, *constraints])
-        for one in combined:
-            for name in one.names:
+        for constraint in combined:
+            for name in constraint.names:
                 if name not in self:
                     there = ", ".join(self) or "none"
-                    raise ValueError(f"where {one}: there is no hyperparameter {name!r}; there are {there}")
+                    raise ValueError(f"where {constraint}: there is no hyperparameter {name!r}; there are {there}")
                 if not self[name].numeric:
-                    raise ValueError(f"where {one}: {name} is {self[name]}, no number; use a condition, `scale.when`")
+                    raise ValueError(
+                        f"where {constraint}: {name} is {self[name]}, no number; use a condition, `scale.when`"
+                    )
         copy = Space(**self.entries())
         copy.constraints = combined
         return copy
@@ -167,7 +171,9 @@ class Space(Mapping[str, Scale]):
     def violated(self, points: Points) -> np.ndarray:
         """bool (trials,): the points violate a constraint."""
         rows = len(next(iter(points.values()), ()))
-        return ~np.logical_and.reduce([np.ones(rows, bool), *(one.holds(points) for one in self.constraints)])
+        return ~np.logical_and.reduce(
+            [np.ones(rows, bool), *(constraint.holds(points) for constraint in self.constraints)]
+        )
 
     def replace(self, /, **scales: Any) -> "Space":
         """A copy with the named scales set or added.
@@ -194,7 +200,9 @@ class Space(Mapping[str, Scale]):
                 entry = Entry(entry.scale, mine, entry.belief)
             if name in names:
                 kept[name] = entry
-        return Space(**kept).where(*(one for one in self.constraints if set(one.names) <= kept.keys()))
+        return Space(**kept).where(
+            *(constraint for constraint in self.constraints if set(constraint.names) <= kept.keys())
+        )
 
     @property
     def searched(self) -> tuple[str, ...]:
@@ -348,7 +356,7 @@ class Space(Mapping[str, Scale]):
             else:
                 entries[name] = Entry(self[name], kept, self.beliefs.get(name))
         left = {name: entry for name, entry in entries.items() if name not in gone}
-        return Space(**left).where(*(one for one in self.constraints if not gone & {*one.names}))
+        return Space(**left).where(*(constraint for constraint in self.constraints if not gone & {*constraint.names}))
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> "Space":
@@ -372,7 +380,7 @@ class Space(Mapping[str, Scale]):
     def to_dict(self) -> dict[str, Any]:
         """The space as `{name: str or value}`, for `from_dict`."""
         written = {name: written_scale(entry) for name, entry in self.entries().items()}
-        return written | ({WHERE: [str(one) for one in self.constraints]} if self.constraints else {})
+        return written | ({WHERE: [str(constraint) for constraint in self.constraints]} if self.constraints else {})
 
     @classmethod
     def from_toml(cls, path: str | Path) -> "Space":

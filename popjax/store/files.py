@@ -93,8 +93,8 @@ def write_best(directory: Path, winner: KeptTrial, value: float | None, together
     known |= {"history": dict(winner.history)} if winner.history else {}
     known["sha256"] = write_arrays(best / "arrays.safetensors", winner.arrays)
     if together:
-        known["order"] = [one.trial for one in together]
-        once = list({one.trial: one for one in together}.values())
+        known["order"] = [trial.trial for trial in together]
+        once = list({trial.trial: trial for trial in together}.values())
         known["ensemble"] = [write_program(best, number, alike) for number, alike in enumerate(programs_of(once))]
     write_json(best / "best.json", known)
 
@@ -102,18 +102,18 @@ def write_best(directory: Path, winner: KeptTrial, value: float | None, together
 def programs_of(kept: Sequence[KeptTrial]) -> list[list[KeptTrial]]:
     """Group trials that share a program: the same recipe, and arrays of the same names, shapes and dtypes."""
     programs: dict[Any, list[KeptTrial]] = {}
-    for one in kept:
-        shapes = tuple((name, array.shape, str(array.dtype)) for name, array in one.arrays.items())
-        programs.setdefault((json.dumps(one.recipe, sort_keys=True), shapes), []).append(one)
+    for trial in kept:
+        shapes = tuple((name, array.shape, str(array.dtype)) for name, array in trial.arrays.items())
+        programs.setdefault((json.dumps(trial.recipe, sort_keys=True), shapes), []).append(trial)
     return list(programs.values())
 
 
 def write_program(best: Path, number: int, alike: Sequence[KeptTrial]) -> dict[str, Any]:
     """Write the arrays of trials that share a program, name -> (trials, members, ...); returns their description."""
     file = f"ensemble-{number}.safetensors"
-    stacked = {name: np.stack([one.arrays[name] for one in alike]) for name in alike[0].arrays}
+    stacked = {name: np.stack([trial.arrays[name] for trial in alike]) for name in alike[0].arrays}
     digest = write_arrays(best / file, stacked)
-    trials, hparams = [one.trial for one in alike], [dict(one.hparams) for one in alike]
+    trials, hparams = [trial.trial for trial in alike], [dict(trial.hparams) for trial in alike]
     return {"file": file, "sha256": digest, "trials": trials, "hparams": hparams, "winner": alike[0].recipe}
 
 

@@ -137,9 +137,9 @@ def read_kept(best: Path) -> dict[str, Any]:
     together = load_ensemble_files(best) if best.is_dir() else []
     kept = [load_best_files(best), *together] if best.is_dir() else []
     return {
-        "ensemble": tuple(one.trial for one in together),
-        "states": {one.trial: dict(one.arrays) for one in kept},
-        "recipes": {one.trial: one.recipe for one in kept},
+        "ensemble": tuple(trial.trial for trial in together),
+        "states": {trial.trial: dict(trial.arrays) for trial in kept},
+        "recipes": {trial.trial: trial.recipe for trial in kept},
     }
 
 
@@ -152,7 +152,7 @@ def trials_table(results: "TrialRecords", steered: np.ndarray | None) -> "pa.Tab
     rank[results.order] = np.arange(1, len(results.order) + 1)
     columns: dict[str, Any] = {"trial": np.arange(count), "round": results.rounds}
     columns |= {name: arrow(values, results.space.get(name)) for name, values in results.points.items()}
-    columns |= {"status": [Status(one).word for one in results.status.tolist()], "epochs": results.epochs_run}
+    columns |= {"status": [Status(status).word for status in results.status.tolist()], "epochs": results.epochs_run}
     if results.best_epochs is not None:
         columns["best_epoch"] = mean_member(results.best_epochs[..., None])[:, 0]
     columns |= {name: pa.array(values, mask=np.isnan(values)) for name, values in results.values.items()}

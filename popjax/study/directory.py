@@ -123,7 +123,7 @@ class Directory(Recorded):
         if now not in (None, then):
             what = f"start was {then!s:.60}, now {now!s:.60}; leave it out"
             raise ValueError(f"{str(self.path)!r} cannot be resumed so: {what}")
-        if then is not None and not (isinstance(then, list) and all(isinstance(one, dict) for one in then)):
+        if then is not None and not (isinstance(then, list) and all(isinstance(point, dict) for point in then)):
             raise Corrupt(f"cannot resume {str(self.path)!r}: its run.json has no usable 'start'")
         return dataclasses.replace(request, options=dataclasses.replace(request.options, start=then))
 

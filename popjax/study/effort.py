@@ -98,7 +98,7 @@ def effort_of(task: Supervised, epochs: int | None = None, folds: int | None = N
     sizes = {"batch_size": 1} | ({} if images else {"hidden": width})
     levels = IMAGES if images else TABLES
     trials, *usual = levels.affordable(float(task.fit.flops(sizes)), rows)
-    epochs, folds = (one if asked is None else asked for one, asked in zip(usual, (epochs, folds), strict=True))
+    epochs, folds = (value if asked is None else asked for value, asked in zip(usual, (epochs, folds), strict=True))
     scheduler = f"halving(2, {max(1, epochs // levels.rungs)})"
     rule = together(KEPT, "greedy", "val_loss", at="best", patience=PATIENCE)
     weight = task.data.weight

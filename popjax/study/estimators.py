@@ -203,7 +203,7 @@ class PopulationEstimator(BaseEstimator):
 
     def _search(self, data: Any, validation: Any, own: bool, weights: Any, groups: Any, ended: Ended) -> Results:
         """Results of the search of `fit`; `own`: rows that rank the trials are given, so that there are no folds."""
-        asked = [one.name for one in self._rule(together()).metrics if one is not None]
+        asked = [metric.name for metric in self._rule(together()).metrics if metric is not None]
         seed = self._seed()
         task = supervised(
             data,

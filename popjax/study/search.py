@@ -152,12 +152,16 @@ def checked_callbacks(callbacks: Any) -> list[Callback]:
     if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable):
         raise ValueError(f"callbacks is a {type(callbacks).__name__}; give a list of them, as [callback]")
     checked = list(callbacks)
-    for one in checked:
-        if not isinstance(one, Callback):
-            kind = f"the class {one.__name__}; call it" if isinstance(one, type) else f"a {type(one).__name__}"
+    for callback in checked:
+        if not isinstance(callback, Callback):
+            kind = (
+                f"the class {callback.__name__}; call it"
+                if isinstance(callback, type)
+                else f"a {type(callback).__name__}"
+            )
             raise ValueError(f"callbacks holds {kind}; give objects of a class of yours that extends popjax.Callback")
-        check_contract(what := f"the callback {type(one).__name__}", type(one), Callback)
-        if not any(hears(one, name) for name in HOOKS):
+        check_contract(what := f"the callback {type(callback).__name__}", type(callback), Callback)
+        if not any(hears(callback, name) for name in HOOKS):
             raise ValueError(f"{what} has no method that is called; write one of {', '.join(HOOKS)}")
     return checked
 

@@ -49,8 +49,8 @@ def load_best(directory: str | Path, model: Callable[..., Any] | None = None, tr
     if (Path(directory) / "run.json").exists():
         check_format(Path(directory), read_json(Path(directory) / "run.json"))
     kept = load_ensemble_files(best) or [load_best_files(best)]
-    counts = Counter(one.trial for one in kept)
-    trials = list({one.trial: one for one in kept}.values())
+    counts = Counter(trial.trial for trial in kept)
+    trials = list({trial.trial: trial for trial in kept}.values())
     return predictor_of(trials, Code(model, transform), tuple(map(float, counts.values())))
 
 
@@ -94,7 +94,7 @@ def own_of(results: Results, model: Callable[..., Any] | None = None, transform:
 def predictor_of(kept: Sequence[KeptTrial], own: Code, weights: tuple[float, ...] = ()) -> Predictor:
     """The predictor of kept trials; raises ValueError for a task without a recipe, and a missing or wrong model."""
     model = own.model
-    if any(one.recipe is None for one in kept):
+    if any(trial.recipe is None for trial in kept):
         raise ValueError("the winner is of a custom task; read its arrays with Results.load(dir).params(trial)")
     recipe = Recipe.from_json(kept[0].recipe, own)  # type: ignore[arg-type]
     if recipe.model is not None and model not in (None, recipe.model):

@@ -92,7 +92,7 @@ class Recipe:
         folds, model = len(split.train), options.model
         split_up = isinstance(model, str) and MODELS[model].apart
         x = seen(dataset.x, dataset.columns, dataset.levels, split_up)
-        columns = [one for one in dataset.features if one[1] is None or not split_up]
+        columns = [feature for feature in dataset.features if feature[1] is None or not split_up]
         own = looking(options.transform, x, np.delete(np.arange(len(dataset)), split.test))
         transforms, shown = fitted_by_fold(own, x, columns, split, options.transform)
         y_mean, y_scale = np.zeros(folds), np.ones(folds)
@@ -138,7 +138,7 @@ class Recipe:
         """The recipe as JSON values, for `from_json`."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields |= {"inputs": self.shapes, "kind": self.kind.describe()}
-        fields["transforms"] = [written_transforms(one) for one in self.transforms]
+        fields["transforms"] = [written_transforms(transform) for transform in self.transforms]
         if not self.dates:
             del fields["dates"]
         return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in fields.items()}
@@ -156,7 +156,7 @@ class Recipe:
         fields["columns"] = tuple(fields["columns"])
         fields["kind"] = kind_read(fields["kind"], own.loss)
         fields["inputs"] = mapped(tuple, fields["inputs"])
-        fields["transforms"] = tuple(read_transforms(one, own.transform) for one in fields["transforms"])
+        fields["transforms"] = tuple(read_transforms(entry, own.transform) for entry in fields["transforms"])
         fields["levels"] = {name: tuple(texts) for name, texts in fields["levels"].items()}
         return cls(**fields)
 
@@ -254,8 +254,8 @@ def digest_of(transformed: Iterable[Inputs]) -> str:
     """SHA-256 of transformed rows, to four decimals, since machines round differently."""
     digest = hashlib.sha256()
     for inputs in transformed:
-        for one in entries(inputs):
-            digest.update(np.ascontiguousarray(np.round(one.astype(float), 4) + 0.0))  # 0.0 for -0.0
+        for array in entries(inputs):
+            digest.update(np.ascontiguousarray(np.round(array.astype(float), 4) + 0.0))  # 0.0 for -0.0
     return digest.hexdigest()
 
 

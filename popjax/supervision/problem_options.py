@@ -39,7 +39,7 @@ def transform_text(transform: Any) -> Any:
     if isinstance(transform, Known):
         return "none"
     if not isinstance(transform, Transform):
-        return transform and {name: transform_text(one) for name, one in transform.items()}
+        return transform and {name: transform_text(entry) for name, entry in transform.items()}
     name = transform_name(transform)
     usual = type(transform)().to_json() if name else {}
     set_to = {field: value for field, value in transform.to_json().items() if value not in (None, usual.get(field))}

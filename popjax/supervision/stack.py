@@ -45,8 +45,8 @@ class Stack(NamedTuple):
     def of(cls, program: str, trained: Sequence[Trained], folds: int, width: int, model: Callable[..., Any]) -> "Stack":
         """The stack of trials with one program; `model`: (arrays, values, fold, x) -> outputs (rows, ...)."""
         members = trained[0].members
-        arrays = {name: np.concatenate([one.arrays[name] for one in trained]) for name in trained[0].arrays}
-        values = {name: np.repeat([one.values[name] for one in trained], members) for name in trained[0].values}
+        arrays = {name: np.concatenate([trial.arrays[name] for trial in trained]) for name in trained[0].arrays}
+        values = {name: np.repeat([trial.values[name] for trial in trained], members) for name in trained[0].values}
         fold_of = np.tile(np.repeat(np.arange(folds), members // folds), len(trained)).astype(np.int32)
 
         @mixing
@@ -60,7 +60,7 @@ class Stack(NamedTuple):
             filled = jax.lax.fori_loop(0, count, lambda at, array: array.at[at].set(one(at)), empty)
             return jnp.moveaxis(filled, 0, 1)
 
-        first = {one.trial: at * members for at, one in enumerate(trained)}
+        first = {trial.trial: at * members for at, trial in enumerate(trained)}
         stacked, settings, places = jax.tree.map(jnp.asarray, (arrays, values, fold_of))
         return cls(program, jax.jit(outputs), stacked, settings, places, first, members // folds, width)
 

@@ -33,7 +33,7 @@ def write_study(results: Results, path: Path, name: str) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     objectives = results.rule.objectives
     known = optuna.study.StudyDirection
-    directions = [known.MAXIMIZE if one.mode == "max" else known.MINIMIZE for one in objectives]
+    directions = [known.MAXIMIZE if objective.mode == "max" else known.MINIMIZE for objective in objectives]
     storage = storage_in(path)
     study = optuna.create_study(storage=storage, study_name=name, directions=directions)
     study.set_user_attr("metric", results.metric)
@@ -82,7 +82,7 @@ def trial(results: Results, row: int, columns: dict[str, list[Any]], ranges: dic
     status = results.trials["status"][row].as_py()
     state = {"ok": TrialState.COMPLETE, "pruned": TrialState.PRUNED}.get(status, TrialState.FAIL)
     objectives, outcomes = results.rule.objectives, results.values | dict(results.costs)
-    values = [float(outcomes[one][row]) for one in objectives] if state == TrialState.COMPLETE else None
+    values = [float(outcomes[objective][row]) for objective in objectives] if state == TrialState.COMPLETE else None
     frozen = create_trial(
         state=state,
         values=values,

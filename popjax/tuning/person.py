@@ -172,7 +172,7 @@ def steered(step: Step, change: Change, trials: Trials, last: int) -> Step:
     if change.verb != "lift" and trial not in mine:
         copy.pop(trial, None)
         chosen.pop(trial, None)
-        fresh = tuple(one for one in fresh if one != trial)
+        fresh = tuple(number for number in fresh if number != trial)
     if change.verb == "set":
         chosen[trial] = {**chosen.get(trial, {}), **change.values}
     elif change.verb == "clone":
@@ -196,8 +196,8 @@ def steered(step: Step, change: Change, trials: Trials, last: int) -> Step:
 def check_change(change: Change, step: Step, trials: Trials, last: int) -> None:
     """Raise ValueError for an unknown trial or verb, a trial in the wrong state, or values that cannot be set."""
     count, trial, going = len(trials.epochs), change.trial, step.decision.until
-    for one in (trial, *([change.source] if change.verb == "clone" else [])):
-        check_number("there is no trial", one, count)
+    for number in (trial, *([change.source] if change.verb == "clone" else [])):
+        check_number("there is no trial", number, count)
     if change.verb not in VERBS:
         raise ValueError(f"unknown verb {change.verb!r}; there are {', '.join(VERBS)}")
     epoch = int(trials.epochs[trial])

@@ -123,7 +123,7 @@ def complete_point(number: int, point: Mapping[str, Any], space: Space, seed: in
     rows = space.masked(drawn)
     good = space.good(rows, accepts)
     if not good.any():
-        broken = [str(one) for one in space.constraints if not one.holds(rows).any()]
+        broken = [str(constraint) for constraint in space.constraints if not constraint.holds(rows).any()]
         what = f"violates {' and '.join(broken)}" if broken else "costs more than the rule allows"
         raise ValueError(f"{what}; change it, or leave it out")
     row = take(rows, np.flatnonzero(good)[:1])

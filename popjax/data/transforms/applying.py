@@ -156,7 +156,9 @@ def proven(transform: Transform) -> bool:
 def class_attributes(transform: Transform) -> dict[str, Any]:
     """The attributes of a user's class and of those that it extends, by name."""
     parents = type(transform).__mro__[: type(transform).__mro__.index(Transform)]
-    return {} if proven(transform) else {name: value for one in parents[::-1] for name, value in vars(one).items()}
+    return (
+        {} if proven(transform) else {name: value for parent in parents[::-1] for name, value in vars(parent).items()}
+    )
 
 
 def the_transform(transform: Transform) -> str:

@@ -122,7 +122,7 @@ class Global(Affine):
         axes = tuple(range(x.ndim if x.ndim < 4 else x.ndim - 1))
         mean, scale = x.mean(axes), x.std(axes)
         known = (mean, np.where(scale > TINY * np.abs(mean), scale, 1.0), np.array(FAR))
-        return type(self)(*(np.broadcast_to(one, x.shape[1:]).copy() for one in known))
+        return type(self)(*(np.broadcast_to(value, x.shape[1:]).copy() for value in known))
 
 
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

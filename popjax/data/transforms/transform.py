@@ -74,7 +74,7 @@ def as_json(value: Any) -> Any:
     An array without entries becomes its dtype and its shape, which a list would not tell.
     """
     if isinstance(value, list | tuple):
-        return [as_json(one) for one in value]
+        return [as_json(item) for item in value]
     if isinstance(value, np.ndarray) and value.size == 0:
         return {"dtype": value.dtype.str, "shape": list(value.shape)}
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
@@ -93,5 +93,5 @@ def from_lists(value: Any) -> Any:
     try:
         array = np.asarray(value)
     except ValueError:  # lists of different lengths
-        return [from_lists(one) for one in value]
-    return array if array.dtype.kind in "biuf" else [from_lists(one) for one in value]
+        return [from_lists(item) for item in value]
+    return array if array.dtype.kind in "biuf" else [from_lists(item) for item in value]

@@ -18,7 +18,7 @@ from popjax.data.transforms.transform import Transform
 def written_transforms(transforms: Transforms) -> Any:
     """Fitted transforms as JSON values, for `read_transforms`; raises ValueError for a field that JSON cannot hold."""
     if isinstance(transforms, Mapping):
-        return {"entries": {name: written_transforms(one) for name, one in transforms.items()}}
+        return {"entries": {name: written_transforms(transform) for name, transform in transforms.items()}}
     if isinstance(transforms, Known):
         return {"codes": transforms.to_json()}
     if isinstance(transforms, Filled):
@@ -55,7 +55,9 @@ def read_transforms(content: Mapping[str, Any], own: Any = None) -> Transforms:
     if "entries" not in content:
         return one_read(content, own)
     given = own if isinstance(own, Mapping) else {}
-    return {name: one_read(one, given.get(name, None if given else own)) for name, one in content["entries"].items()}
+    return {
+        name: one_read(entry, given.get(name, None if given else own)) for name, entry in content["entries"].items()
+    }
 
 
 def one_read(content: Mapping[str, Any], own: Any) -> Transform:

@@ -153,8 +153,8 @@ def train_all(jobs: Iterable[Job], context: Context) -> Generator[list[Message]]
         """The messages that arrived since the last call, and the number of workers that ended; records failures."""
         events = [said.get()] if wait else []
         events += [said.get() for _ in range(said.qsize())]
-        failures.extend(one for one in events if isinstance(one, Exception))
-        return [message for one in events if isinstance(one, list) for message in one], events.count(None)
+        failures.extend(event for event in events if isinstance(event, Exception))
+        return [message for event in events if isinstance(event, list) for message in event], events.count(None)
 
     workers = [threading.Thread(target=work, daemon=True) for _ in range(threads())]
     for worker in workers:

@@ -174,7 +174,7 @@ class Dispatch:
 
     def __init__(self, remote: RemoteBackend, segments: Iterable[Segment]) -> None:
         self.remote = remote
-        self.waiting = [Delivery(number, one, start_of(one.cohort)) for number, one in enumerate(segments)]
+        self.waiting = [Delivery(number, segment, start_of(segment.cohort)) for number, segment in enumerate(segments)]
         self.under_way: dict[Future[Any], Delivery] = {}
         self.failure: Exception | None = None
         self._said: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
@@ -213,7 +213,7 @@ class Dispatch:
         """True if one more unit may be sent."""
         if not self.under_way:
             return True
-        if self._careful or any(one.broken >= ALONE for one in [self.waiting[0], *self.under_way.values()]):
+        if self._careful or any(delivery.broken >= ALONE for delivery in [self.waiting[0], *self.under_way.values()]):
             return False
         return len(self.under_way) < 2 * len(self.remote.workers) + WINDOW
 
@@ -334,8 +334,8 @@ class Dispatch:
     def ends(self) -> list[Message]:
         """The Positions of segments that have begun and have not reached their epoch."""
         left = [*self.waiting, *self.under_way.values()]
-        begun = [one for one in left if one.stands.epoch > start_of(one.segment.cohort).epoch]
-        return [Position(one.segment, stand_of(one)) for one in begun]
+        begun = [delivery for delivery in left if delivery.stands.epoch > start_of(delivery.segment.cohort).epoch]
+        return [Position(delivery.segment, stand_of(delivery)) for delivery in begun]
 
 
 def start_of(cohort: Cohort) -> Cohort:

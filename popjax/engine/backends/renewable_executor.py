@@ -115,7 +115,7 @@ class RenewableExecutor:
 def takes(function: Callable[..., Any], name: str) -> bool:
     """True if a function has an argument of this name, or takes any."""
     parameters = inspect.signature(function).parameters
-    return name in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    return name in parameters or any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
 
 
 def breaks(error: BaseException) -> bool:

@@ -167,7 +167,7 @@ def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], D
 def plot_of(results: Results, metric: str) -> dict[str, Any]:
     """The learning curves of one metric, with the x values that the page's script would give them."""
     figure = curves_figure(results)
-    (chosen,) = [one for one in figure["metrics"] if one["name"] == metric]
+    (chosen,) = [entry for entry in figure["metrics"] if entry["name"] == metric]
     epochs = figure["epochs"]
     traces = []
     for trace, heights in zip(figure["traces"], chosen["heights"], strict=True):

@@ -131,9 +131,9 @@ def told_by_output[T](results: Results, name: str, read: Callable[[Any], T | Non
 
 def predicted_figures(results: Results) -> dict[str, dict[str, Any]]:
     """Name -> figure of predicted values: "predicted" for one output, "predicted-0", ... for several."""
-    one = predicted_pairs(results.summary.get("predicted"))
-    if one is not None:
-        return {"predicted": predicted_figure(one)}
+    alone = predicted_pairs(results.summary.get("predicted"))
+    if alone is not None:
+        return {"predicted": predicted_figure(alone)}
     several = told_by_output(results, "predictions", predicted_pairs)
     return {f"predicted-{at}": predicted_figure(pairs, name) for at, (name, pairs) in enumerate(several.items())}
 

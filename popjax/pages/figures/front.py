@@ -49,7 +49,7 @@ def front_figure(results: Results, axes: Sequence[Axis], other: Metric) -> dict[
     drawn, front = results.order[:DRAWN], np.array(results.front())
     front = front[np.argsort(values[other][front], kind="stable")]
 
-    (x, across), (y, upwards) = (values_and_axis(results, one, values[one]) for one in (other, results.metric))
+    (x, across), (y, upwards) = (values_and_axis(results, metric, values[metric]) for metric in (other, results.metric))
 
     def points(rows: np.ndarray, name: str, **how: Any) -> dict[str, Any]:
         told = f"trial %{{customdata[0]}}<br>{templated(other)} %{{customdata[2]}}"

@@ -50,7 +50,7 @@ def table(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
         "fixed": [[printable(axis.name), printable(axis.label(0))] for axis in axes if not axis.varied and axis.values],
         "mode": results.metric.mode,
         "metrics": [printable(str(name)) for name in (*names, *costs)],
-        "values": [rounded(known(results.values[name])) for name in names] + [rounded(one) for one in costs.values()],
+        "values": [rounded(known(results.values[name])) for name in names] + [rounded(cost) for cost in costs.values()],
         "error": rounded(results.errors[results.metric], 3) if results.errors else None,
         "order": results.order.tolist(),
         "winner": results.best.trial if results.best else None,

@@ -48,7 +48,7 @@ def spans(scale: Scale, narrower: Scale) -> list[tuple[float, float]]:
     [(0.25, 0.5), (0.75, 1.0)]
     """
     if isinstance(scale, Choice):
-        units = [scale.to_unit(one) for one in getattr(narrower, "values", [getattr(narrower, "value", None)])]
+        units = [scale.to_unit(value) for value in getattr(narrower, "values", [getattr(narrower, "value", None)])]
         return [(unit - 0.5 / len(scale.values), unit + 0.5 / len(scale.values)) for unit in units]
     half = 0.5 / scale.levels if isinstance(scale, Integers) and not isinstance(scale, LogIntegers) else 0.0
     low, high = scale.to_unit(narrower.low), scale.to_unit(narrower.high)

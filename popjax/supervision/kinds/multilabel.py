@@ -84,7 +84,9 @@ class Multilabel(Kind):
 
         def chances(rows: np.ndarray) -> np.ndarray:
             ones = np.ones(len(rows))
-            columns = [one * ones if isinstance(one, float) else one.predict_proba(rows)[:, 1] for one in models]
+            columns = [
+                model * ones if isinstance(model, float) else model.predict_proba(rows)[:, 1] for model in models
+            ]
             return np.stack(columns, 1)
 
         return chances

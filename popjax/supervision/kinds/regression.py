@@ -111,7 +111,7 @@ class Regression(Kind):
         """One ridge regression for each output, its penalty by cross-validation: rows -> values (rows, ...)."""
         from sklearn.linear_model import RidgeCV
 
-        models = [RidgeCV(alphas=np.logspace(-3, 3, 13)).fit(z, one) for one in y.reshape(len(y), -1).T]
+        models = [RidgeCV(alphas=np.logspace(-3, 3, 13)).fit(z, column) for column in y.reshape(len(y), -1).T]
         shape = y.shape[1:]
         return lambda rows: np.stack([model.predict(rows) for model in models], 1).reshape(len(rows), *shape)
 
@@ -173,7 +173,7 @@ class Values(Regression):
     def scores(self, predicted: np.ndarray, targets: np.ndarray) -> dict[str, float]:
         """The loss, the mean R², and with at most 10 outputs the metrics of each."""
         each = [Regression().scores(*pair) for pair in zip(predicted.T, targets.T, strict=True)]
-        scores = by_output(self.names, *([one[name] for one in each] for name in ("mse", "mae", "r2")))
+        scores = by_output(self.names, *([output[name] for output in each] for name in ("mse", "mae", "r2")))
         loss = float(self.row_losses(predicted, targets).mean())
         return {"loss": loss} | {name: float(value) for name, value in scores.items()}
 

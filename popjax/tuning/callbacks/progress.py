@@ -41,7 +41,7 @@ class Progress(Callback):
         self.done = self.total = 0
         self.horizon: int | None = run.epochs  # the next rung or the last epoch; None if brackets have different rungs
         self.latest = np.full((run.trials, run.folds, run.repeats), np.nan)
-        self.limited = {one.name: self.latest.copy() for one in run.rule.limits if one.name in run.metrics}
+        self.limited = {limit.name: self.latest.copy() for limit in run.rule.limits if limit.name in run.metrics}
         self.heard, self.resting = np.zeros(self.latest.shape, bool), np.zeros(self.latest.shape, bool)
         self.goals = np.zeros(run.trials, np.int64)
         self.make_room(len(run.resting))  # a scheduler may have added more trials than were asked for

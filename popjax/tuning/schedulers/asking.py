@@ -98,8 +98,8 @@ def checked(
 
 def same_step(*answers: tuple[Any, Decision]) -> bool:
     """True if steps have equal states and decisions."""
-    columns = [{name: np.asarray(column).tolist() for name, column in one.add.items()} for _, one in answers]
-    words = [repr((state, one._replace(add=add))) for (state, one), add in zip(answers, columns, strict=True)]
+    columns = [{name: np.asarray(column).tolist() for name, column in decision.add.items()} for _, decision in answers]
+    words = [repr((state, decision._replace(add=add))) for (state, decision), add in zip(answers, columns, strict=True)]
     return len(set(words)) == 1
 
 

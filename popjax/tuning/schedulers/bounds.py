@@ -76,7 +76,9 @@ def broken(space: Space, decision: Decision, points: Points) -> str:
             for name, value in values.items():
                 now[name][row] = value
         parts.append(space.masked(now))
-    return next((str(one) for one in space.constraints for part in parts if not one.holds(part).all()), "")
+    return next(
+        (str(constraint) for constraint in space.constraints for part in parts if not constraint.holds(part).all()), ""
+    )
 
 
 def given_numbers(decision: Decision) -> Iterator[tuple[str, np.ndarray]]:

@@ -75,7 +75,7 @@ def text_of(scheduler: Callable[..., Any] | None) -> str | None:
         return name_of(scheduler)
     home = scheduler.func.__module__
     name = next((name for name, make in SCHEDULERS.items() if make.__module__ == home), text_of(scheduler.func))
-    written = lambda one: text_of(one) if callable(one) else repr(one)
-    given = {key: written(one) for key, one in scheduler.keywords.items()}
+    written = lambda value: text_of(value) if callable(value) else repr(value)
+    given = {key: written(value) for key, value in scheduler.keywords.items()}
     named = [f"{key}={text}" for key, text in given.items() if text != plain.__qualname__]
     return f"{name}({', '.join([*map(str, map(written, scheduler.args)), *named])})"
