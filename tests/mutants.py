@@ -1290,8 +1290,8 @@ MUTANTS = [
         "predicts without what it held",
         "supervision/trained",
         "Trained.values",
-        "given | {name: self.space[name].inactive for name in elsewhere}",
-        "given",
+        "dynamic | {name: self.space[name].inactive for name in elsewhere}",
+        "dynamic",
         "test_conditions.py -k predict",
     ),
     Mutant(

@@ -353,5 +353,5 @@ def trackers(arguments: Arguments) -> list[Any]:
 
 def about(arguments: Arguments) -> dict[str, Any]:
     """The entries of run.json about the command."""
-    given = dataclasses.asdict(arguments)
-    return {"arguments": given, "command": command_line(given)}
+    settings = dataclasses.asdict(arguments)
+    return {"arguments": settings, "command": command_line(settings)}

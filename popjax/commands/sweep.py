@@ -202,8 +202,8 @@ class Sweep:
 
         scale = bare(self.named.scales.get(name))
         usual = getattr(self.arguments, name) or self.arguments.usual(name)
-        given = getattr(scale, "values", (getattr(scale, "value", usual),))
-        return [str(value) for value in given]
+        levels = getattr(scale, "values", (getattr(scale, "value", usual),))
+        return [str(value) for value in levels]
 
     def users_task(self) -> "tuple[Task, Space]":
         """The Task that --task names, and its space. Raises ValueError without a space."""

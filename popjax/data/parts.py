@@ -117,10 +117,10 @@ def group_numbers(groups: Any, count: int, dropped: Any = ()) -> np.ndarray | No
     """int (rows,): group of each row, without dropped rows; None without groups. Raises ValueError."""
     if groups is None:
         return None
-    given = cells_of(groups) if hasattr(groups, "isna") else np.asarray(groups)
-    if given.shape != (count,):
-        raise ValueError(f"groups has shape {given.shape} for {count} rows; give one a row")
-    for row in (row for row, value in enumerate(given.tolist()) if absent(value)):
+    values = cells_of(groups) if hasattr(groups, "isna") else np.asarray(groups)
+    if values.shape != (count,):
+        raise ValueError(f"groups has shape {values.shape} for {count} rows; give one a row")
+    for row in (row for row, value in enumerate(values.tolist()) if absent(value)):
         raise ValueError(f"groups: row {row + 1} has none; give one to each row")
-    given = given.astype(str) if given.dtype == object else given
-    return np.unique(np.delete(given, np.asarray(dropped, int)), return_inverse=True)[1]
+    values = values.astype(str) if values.dtype == object else values
+    return np.unique(np.delete(values, np.asarray(dropped, int)), return_inverse=True)[1]

@@ -87,14 +87,14 @@ class Remote(Options):
         return RemoteBackend(roster, context, executor=executor, retries=self.retries, mixed=self.mixed)
 
 
-def check_executor(given: Any) -> None:
+def check_executor(executor: Any) -> None:
     """Raise ValueError for an executor whose submit takes other arguments, or a function that takes some itself."""
-    if isinstance(given, str):
+    if isinstance(executor, str):
         return
-    if isinstance(given, type) or not hasattr(given, "submit"):
-        check_called("the executor", given)
+    if isinstance(executor, type) or not hasattr(executor, "submit"):
+        check_called("the executor", executor)
     else:
-        check_called(f"the executor {type(given).__name__}: submit", given.submit, "fn", "unit", "blob")
+        check_called(f"the executor {type(executor).__name__}: submit", executor.submit, "fn", "unit", "blob")
 
 
 def backend_of(given: Any) -> Local | Remote:

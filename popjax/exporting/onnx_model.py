@@ -114,9 +114,9 @@ def stacked(graph: Graph, values: Sequence[Any]) -> Any:
 
 def chosen(graph: Graph, equation: Equation, inputs: list[Any]) -> list[Any]:
     """The branch that is taken, if that is known; else all are computed, and the outputs of one are taken."""
-    branches, (which, *given) = equation.params["branches"], inputs
+    branches, (which, *operands) = equation.params["branches"], inputs
     if not isinstance(which, str):
-        return written(graph, branches[int(np.clip(which, 0, len(branches) - 1))], given)
-    each = zip(*(written(graph, branch, given) for branch in branches), strict=True)
+        return written(graph, branches[int(np.clip(which, 0, len(branches) - 1))], operands)
+    each = zip(*(written(graph, branch, operands) for branch in branches), strict=True)
     outputs = zip(equation.gives, each, strict=True)
     return [select(graph, equation._replace(gives=[array]), which, *cases) for array, cases in outputs]

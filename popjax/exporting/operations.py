@@ -116,11 +116,11 @@ def reshaped(graph: Graph, x: Any, shape: Any) -> str:
 
 
 def broadcast(graph: Graph, equation: Equation, x: Any) -> str:
-    given, shape, axes = equation.takes[0].shape, equation.gives[0].shape, equation.params["broadcast_dimensions"]
+    before, shape, axes = equation.takes[0].shape, equation.gives[0].shape, equation.params["broadcast_dimensions"]
     room: list[Any] = [1] * len(shape)
-    for axis, size in zip(axes, given, strict=True):
+    for axis, size in zip(axes, before, strict=True):
         room[axis] = size
-    x = x if room == list(given) else reshaped(graph, x, room)
+    x = x if room == list(before) else reshaped(graph, x, room)
     return str(x) if room == list(shape) else graph.add("Expand", x, graph.sizes(shape))
 
 

@@ -28,15 +28,15 @@ def bind_equinox(model: Callable[..., Any], hparams: HParams, key: jax.Array) ->
     if not isinstance(module, eqx.Module):
         kind = type(module).__name__
         raise ValueError(f"the model callable of (hparams, key) returned a {kind}; return an equinox module")
-    given = settings_of(model, hparams, key)
+    settings = settings_of(model, hparams, key)
     leaves, tree = jax.tree.flatten(module)
-    trained = [eqx.is_inexact_array(leaf) and not set_by for leaf, set_by in zip(leaves, given, strict=True)]
+    trained = [eqx.is_inexact_array(leaf) and not set_by for leaf, set_by in zip(leaves, settings, strict=True)]
     params, rest = eqx.partition(module, jax.tree.unflatten(tree, trained))
     named, structure = named_arrays(params)
     variables, of_state = named_arrays(state)
     order, order_of_state = list(named), list(variables)  # JAX sorts what it returns by name
     takes = inspect.signature(type(module).__call__).parameters
-    told = {training: flags(module, training, known=("state", "key")) for training in (True, False)}
+    switches = {training: flags(module, training, known=("state", "key")) for training in (True, False)}
 
     def whole(params: Any, variables: Any) -> tuple[Any, Any]:
         arrays = jax.tree.unflatten(structure, [params[name] for name in order])
@@ -47,7 +47,7 @@ def bind_equinox(model: Callable[..., Any], hparams: HParams, key: jax.Array) ->
         module = eqx.nn.inference_mode(module, value=keys is None)
 
         def of_row(row: Any, key: Any) -> Any:
-            others = told[keys is not None] | ({"key": key} if "key" in takes else {})
+            others = switches[keys is not None] | ({"key": key} if "key" in takes else {})
             return module(row, state, **others) if "state" in takes else (module(row, **others), state)
 
         outputs, state = jax.vmap(of_row, (0, None if keys is None else 0), (0, None), axis_name=AXIS)(x, keys)

@@ -18,18 +18,18 @@ def flags(module: Any, training: bool, known: Sequence[str] = ()) -> dict[str, b
     `known`: further arguments that it is called with. Warns of other boolean arguments. Raises ValueError for another
     required argument beside the input.
     """
-    given = {}
+    switches = {}
     for argument in list(inspect.signature(module.__call__).parameters.values())[1:]:
         if argument.name in known:
             continue
         if argument.name in (*TRAINS, *RESTS):
-            given[argument.name] = training == (argument.name in TRAINS)
+            switches[argument.name] = training == (argument.name in TRAINS)
         elif isinstance(argument.default, bool):
             warn_of_flag(type(module).__qualname__, argument.name)
         elif argument.default is argument.empty and argument.kind not in VARIABLE:
             what = f"{type(module).__qualname__}.__call__ requires {argument.name!r}, which popjax does not pass"
             raise ValueError(f"{what}; training mode is passed as {WORDS}; give other arguments a default")
-    return given
+    return switches
 
 
 @functools.cache

@@ -110,15 +110,15 @@ def _keys_by_layer(row_keys: Any, keys: jax.Array) -> Any:
 
 
 def _bind_linen(module: Any, params_key: jax.Array, dropout_key: jax.Array, x: jax.Array) -> Network:
-    told = flags(module, training=False)
-    collections = dict(module.init({"params": params_key, "dropout": dropout_key}, x, **told))
+    switches = flags(module, training=False)
+    collections = dict(module.init({"params": params_key, "dropout": dropout_key}, x, **switches))
     params = collections.pop("params", {})
 
     def apply(params: Any, variables: Any, x: jax.Array, keys: jax.Array | None) -> tuple[Any, Any]:
-        merged, told = {"params": params, **variables}, flags(module, training=keys is not None)
+        merged, switches = {"params": params, **variables}, flags(module, training=keys is not None)
         if keys is None:
-            return module.apply(merged, x, **told), variables
-        return module.apply(merged, x, **told, rngs=_streams(keys[0]), mutable=list(variables))
+            return module.apply(merged, x, **switches), variables
+        return module.apply(merged, x, **switches, rngs=_streams(keys[0]), mutable=list(variables))
 
     def whole(params: Any, variables: Any) -> Any:
         return {"params": params, **variables}

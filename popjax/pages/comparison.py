@@ -64,8 +64,8 @@ def comparison(runs: Mapping[str, Results]) -> tuple[str, str, dict[str, Any]]:
 
 def lines_of(runs: Mapping[str, Results]) -> dict[str, Any]:
     """Name -> figure: the best value over updates, and over seconds if all runs tell them."""
-    told = all(figure_at(results.summary, "model_steps") for results in runs.values())
-    first = ("updates", "model_steps") if told else ("epochs", "")  # of tasks that do not tell their updates
+    counted = all(figure_at(results.summary, "model_steps") for results in runs.values())
+    first = ("updates", "model_steps") if counted else ("epochs", "")  # of tasks that do not tell their updates
     figures = {first[0]: best_by_then(runs, *first)}
     if all(figure_at(results.summary, "wall_seconds") for results in runs.values()):
         figures["seconds"] = best_by_then(runs, "seconds", "wall_seconds")
@@ -188,7 +188,7 @@ def winner(results: Results) -> dict[str, str]:
     """Hyperparameter -> value of a run's winner, as text."""
     assert results.best is not None
     space = Space.from_dict(results.run["space"])
-    return {name: label(space[name], given) for name, given in results.best.hparams.items()}
+    return {name: label(space[name], value) for name, value in results.best.hparams.items()}
 
 
 def side_by_side(runs: Mapping[str, Results], title: str, caption: str, told: Sequence[Mapping[str, str]]) -> str:

@@ -18,10 +18,10 @@ LENGTH = 60  # characters of a value
 
 def differing(runs: Mapping[str, Results]) -> list[dict[str, str]]:
     """For each run name -> text of all that is not the same in all of them; empty dicts if nothing is."""
-    told = [records(results) for results in runs.values()]
-    names = dict.fromkeys(name for record in told for name in record)
-    differ = [name for name in names if len({record.get(name, "") for record in told}) > 1]
-    return [{name: cut(record.get(name, ""), LENGTH) for name in differ} for record in told] if differ else []
+    described = [records(results) for results in runs.values()]
+    names = dict.fromkeys(name for record in described for name in record)
+    differ = [name for name in names if len({record.get(name, "") for record in described}) > 1]
+    return [{name: cut(record.get(name, ""), LENGTH) for name in differ} for record in described] if differ else []
 
 
 def records(results: Results) -> dict[str, str]:

@@ -45,8 +45,8 @@ def convolve(
     """
     if batch_group_count != 1:
         raise ValueError("popjax.rewrite: wrap the function before it is differentiated, not after")
-    given, weights, wanted = dimension_numbers
-    x = x.transpose((given[0], *given[2:], given[1]))  # (rows, *pixels, channels)
+    inputs, weights, wanted = dimension_numbers
+    x = x.transpose((inputs[0], *inputs[2:], inputs[1]))  # (rows, *pixels, channels)
     kernel = kernel.transpose((*weights[2:], weights[1], weights[0]))  # (*taps, channels of a group, units)
     *taps, channels, units = kernel.shape
     between = [(0, 0, dilation - 1) for dilation in lhs_dilation]

@@ -50,11 +50,11 @@ class Pointwise:
     def anew(self, arrays: dict[int, Any]) -> jax.Array:
         """The value for other leaves, by the `id` of those that they replace; results are added to them."""
         if id(self) not in arrays:
-            given = [
+            operands = [
                 source.anew(arrays) if isinstance(source, Pointwise) else arrays.get(id(source), source)
                 for source in self.inputs
             ]
-            arrays[id(self)] = self.operation(*given)
+            arrays[id(self)] = self.operation(*operands)
         array: jax.Array = arrays[id(self)]
         return array
 
@@ -106,14 +106,14 @@ def is_relu(equation: Any) -> bool:
 
     A straight-through relu has the operations of relu, and another derivative.
     """
-    given, called = equation.invars[0], equation.params["call_jaxpr"]
-    if len(equation.invars) > 1 or isinstance(given, Literal) or not jnp.issubdtype(given.aval.dtype, jnp.floating):
+    operand, called = equation.invars[0], equation.params["call_jaxpr"]
+    if len(equation.invars) > 1 or isinstance(operand, Literal) or not jnp.issubdtype(operand.aval.dtype, jnp.floating):
         return False
-    own, derivative = relu_for(given.aval)
+    own, derivative = relu_for(operand.aval)
     if text_of(called) != own:  # no derivative is asked of other functions: some have none
         return False
     alone = Jaxpr([], equation.invars, equation.outvars, [equation], debug_info=called.debug_info)
-    return derivative_of(jaxpr_as_fun(ClosedJaxpr(alone, [])), given.aval) == derivative
+    return derivative_of(jaxpr_as_fun(ClosedJaxpr(alone, [])), operand.aval) == derivative
 
 
 @functools.cache

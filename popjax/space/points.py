@@ -55,8 +55,8 @@ def check_values(name: str, scale: Scale, values: np.ndarray) -> None:
         cells = values.tolist() if values.dtype.kind == "O" else []
         others = [value for value in cells if not is_number(python_value(value))]
         if values.dtype.kind not in "iufO" or others:
-            given = f"has {short(others[0])}" if others else f"is a column of {values.dtype}"
-            raise ValueError(f"add: {name} {given}; give numbers")
+            words = f"has {short(others[0])}" if others else f"is a column of {values.dtype}"
+            raise ValueError(f"add: {name} {words}; give numbers")
         finite = np.isfinite(values.astype(float))
         if not finite.all():
             raise ValueError(f"add: {name}={values[~finite][0]}: give a finite number")

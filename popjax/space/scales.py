@@ -193,10 +193,10 @@ class Range(Scale):
 
     def __post_init__(self) -> None:
         for end in ("low", "high"):
-            given = getattr(self, end)
-            object.__setattr__(self, end, python_value(given))
-            if not finite(python_value(given)):
-                raise ValueError(f"{self.name}: {end}={given!r} is no finite number; give two numbers, low and high")
+            number = getattr(self, end)
+            object.__setattr__(self, end, python_value(number))
+            if not finite(python_value(number)):
+                raise ValueError(f"{self.name}: {end}={number!r} is no finite number; give two numbers, low and high")
         check_flag(self.static)
         if not np.isfinite(float(self.high) - float(self.low)):
             raise ValueError(f"{self}: the range is wider than a float can hold; narrow it")

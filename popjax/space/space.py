@@ -324,11 +324,11 @@ class Space(Mapping[str, Scale]):
             return points
         columns = dict(points)
         for name, active in self.active(points).items():
-            scale, given = self[name], points[name]
-            for row in np.flatnonzero(active & ~present(given))[:1].tolist():
+            scale, column = self[name], points[name]
+            for row in np.flatnonzero(active & ~present(column))[:1].tolist():
                 raise ValueError(f"{name}: point {row} has no value, and it is active there; give one")
-            columns[name] = scale.from_unit(np.zeros(len(given)))
-            columns[name][active], columns[name][~active] = given[active], scale.inactive
+            columns[name] = scale.from_unit(np.zeros(len(column)))
+            columns[name][active], columns[name][~active] = column[active], scale.inactive
         return columns
 
     def check_conditions(self) -> None:

@@ -151,9 +151,11 @@ def file_bytes(path: Path) -> bytes:
 
 def load_best_files(best: Path) -> KeptTrial:
     """The winner in best/."""
-    told = read_json(best / "best.json")
-    arrays = read_arrays(best / "arrays.safetensors", told.get("sha256"))
-    return KeptTrial(told["trial"], told["hparams"], arrays, told["winner"], told.get("history", {}))
+    description = read_json(best / "best.json")
+    arrays = read_arrays(best / "arrays.safetensors", description.get("sha256"))
+    return KeptTrial(
+        description["trial"], description["hparams"], arrays, description["winner"], description.get("history", {})
+    )
 
 
 def load_ensemble_files(best: Path) -> list[KeptTrial]:

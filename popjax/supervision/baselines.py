@@ -82,8 +82,8 @@ def constant_scores(task: Supervised, rows: np.ndarray) -> dict[str, Any]:
     constant = kind.constant(np.delete(task.dataset.y, rows, 0))
     if constant is None:
         return {}
-    told = np.broadcast_to(constant, (len(rows), *constant.shape))
-    return {"constant": on_test(task.judged(told, rows)), "guess": kind.guess}
+    predicted = np.broadcast_to(constant, (len(rows), *constant.shape))
+    return {"constant": on_test(task.judged(predicted, rows)), "guess": kind.guess}
 
 
 def told_of_rows(kind: Kind, predicted: np.ndarray, targets: np.ndarray) -> dict[str, Any]:

@@ -100,11 +100,11 @@ class Fit:
     def optimizer_at(self, hparams: HParams, epoch: Any) -> optax.GradientTransformation:
         """The optimizer at the learning rate of `epoch`, which is computed only if the optimizer reads it."""
         rate = Deferred(lambda: learning_rate(hparams, hparams.get("schedule", self.schedule), epoch))
-        given = hparams.get("optimizer", self.optimizer)
-        optimizer = lookup(OPTIMIZERS, "optimizer", given) if isinstance(given, str) else given
+        named = hparams.get("optimizer", self.optimizer)
+        optimizer = lookup(OPTIMIZERS, "optimizer", named) if isinstance(named, str) else named
         made = optimizer(hparams.replace(learning_rate=rate))
         if not isinstance(made, optax.GradientTransformation):
-            raise ValueError(f"the optimizer {name_of(given)} returned {short(made)}; return one of optax's")
+            raise ValueError(f"the optimizer {name_of(named)} returned {short(made)}; return one of optax's")
         return made
 
     def updates_by(self, optimizer: optax.GradientTransformation, gradients: Any, state: Any, params: Any) -> Any:
@@ -278,8 +278,8 @@ class Fit:
         if self.more:
             scale, unit = per_row(fold.y_scale), per_row(data.y_std)
             errors = (outputs.reshape(y.shape) - y) * scale * unit if self.kind.scaled else None
-            given = [self.in_units(each, y.shape, fold, data) for each in (outputs, y)]
-            values |= measured(self.more, given[0], given[1], errors)
+            converted = [self.in_units(each, y.shape, fold, data) for each in (outputs, y)]
+            values |= measured(self.more, converted[0], converted[1], errors)
         return {str(Metric.of(split, name)): value for name, value in values.items()}
 
     def in_units(self, values: jax.Array, shape: tuple[int, ...], fold: Fold, data: Data) -> jax.Array:

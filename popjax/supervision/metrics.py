@@ -36,21 +36,21 @@ def of_errors(measure: Callable[[Any, Any], jax.Array]) -> Callable[[Any, Any], 
 
 def class_shares(outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Shares of rows (classes,): of a class and predicted so, predicted as the class, and of the class."""
-    told, true = (jax.nn.one_hot(labels, outputs.shape[-1]) for labels in (outputs.argmax(-1), targets))
-    return (told * true).mean(0), told.mean(0), true.mean(0)
+    predicted, true = (jax.nn.one_hot(labels, outputs.shape[-1]) for labels in (outputs.argmax(-1), targets))
+    return (predicted * true).mean(0), predicted.mean(0), true.mean(0)
 
 
 def f1(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     """The mean F1 of the classes that are in the targets or predicted."""
-    right, told, true = class_shares(outputs, targets)
-    there = told + true
+    right, predicted, true = class_shares(outputs, targets)
+    there = predicted + true
     return jnp.sum(2 * right / jnp.where(there > 0, there, 1)) / (there > 0).sum()
 
 
 def f1_of_labels(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     """The mean F1 of the labels, which is 0 for a label that is never true nor predicted."""
-    told, true = ((each > 0).astype(float) for each in (outputs, targets))
-    right, there = (told * true).mean(0), told.mean(0) + true.mean(0)
+    predicted, true = ((each > 0).astype(float) for each in (outputs, targets))
+    right, there = (predicted * true).mean(0), predicted.mean(0) + true.mean(0)
     return (2 * right / jnp.where(there > 0, there, 1)).mean()
 
 
@@ -71,9 +71,9 @@ def mcc(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     labels = outputs.argmax(-1), targets
     several = jnp.stack([(each != each[0]).any() for each in labels]).all()
     hot = [jax.nn.one_hot(each, outputs.shape[-1]) for each in labels]
-    told, true = (each - each.mean(0, keepdims=True) for each in hot)  # centred first: rounding loses rare classes
-    variances = (told**2).mean(0).sum() * (true**2).mean(0).sum()
-    return jnp.where(several, (told * true).mean(0).sum() / jnp.sqrt(jnp.where(several, variances, 1)), 0)
+    predicted, true = (each - each.mean(0, keepdims=True) for each in hot)  # centred first: rounding loses rare classes
+    variances = (predicted**2).mean(0).sum() * (true**2).mean(0).sum()
+    return jnp.where(several, (predicted * true).mean(0).sum() / jnp.sqrt(jnp.where(several, variances, 1)), 0)
 
 
 def auc(outputs: jax.Array, targets: jax.Array) -> jax.Array:

@@ -76,8 +76,8 @@ class Stack(NamedTuple):
         numbers = [self.first[t] + fold * repeats + k for t in trials for fold in folds for k in range(repeats)]
         count, models = len(numbers), len(self.folds)
         padded_to = lambda values: np.concatenate([values, np.zeros(models - count)]).astype(np.int32)
-        given = (self.arrays, self.values, self.folds, padded_to(numbers), padded_to(places), np.int32(count))
-        apply = functools.partial(self.apply, *given)
+        leading = (self.arrays, self.values, self.folds, padded_to(numbers), padded_to(places), np.int32(count))
+        apply = functools.partial(self.apply, *leading)
         most = rows_at_once(models * self.width, sum(math.prod(one.shape[2:]) for one in entries(x)))
         each = by_parts(lambda part: apply(part)[:, :count], x, most).astype(float)
         return np.moveaxis(each, 0, 1).reshape(len(trials), len(folds), repeats, len(each), *each.shape[2:])

@@ -59,8 +59,8 @@ class Trained(NamedTuple):
     def values(self) -> dict[str, Any]:
         """The dynamic hyperparameters as in training: name -> value, a placeholder where one does not exist."""
         elsewhere = [name for name in self.space.conditions if name not in self.hparams and name not in self.inactive]
-        given = {name: value for name, value in self.hparams.items() if name not in self.static}
-        return given | {name: self.space[name].inactive for name in elsewhere}
+        dynamic = {name: value for name, value in self.hparams.items() if name not in self.static}
+        return dynamic | {name: self.space[name].inactive for name in elsewhere}
 
     @property
     def members(self) -> int:

@@ -20,8 +20,8 @@ def unpredicted(kind: Kind, predicted: np.ndarray, targets: np.ndarray) -> list[
     if targets.ndim == 1 and kind.classes is not None:
         lacking = np.setdiff1d(targets, predicted.argmax(-1)).astype(int)
         return [str(kind.classes[at]) for at in lacking]
-    told = np.asarray(kind.decided(predicted), bool)
-    return [name for name, own, y in zip(kind.names, told.T, targets.T, strict=True) if y.any() and not own.any()]
+    decided = np.asarray(kind.decided(predicted), bool)
+    return [name for name, own, y in zip(kind.names, decided.T, targets.T, strict=True) if y.any() and not own.any()]
 
 
 def uneven(kind: Kind, targets: np.ndarray) -> bool:

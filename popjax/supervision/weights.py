@@ -38,14 +38,16 @@ def weights_of(dataset: Dataset, trained: np.ndarray, class_weight: Any, sample_
 
 def by_row(dataset: Dataset, sample_weight: Any) -> np.ndarray:
     """`sample_weight` without the dropped rows (rows,); raises ValueError unless finite, at least 0, one a row."""
-    given, count = np.asarray(sample_weight), len(dataset) + len(dataset.dropped)
-    if given.shape != (count,) or given.dtype.kind not in "biuf":
-        raise ValueError(f"sample_weight is {given.dtype}{list(given.shape)} for {count} rows; give one number a row")
-    wrong = ~(np.isfinite(given.astype(float)) & (given >= 0))
+    weights, count = np.asarray(sample_weight), len(dataset) + len(dataset.dropped)
+    if weights.shape != (count,) or weights.dtype.kind not in "biuf":
+        raise ValueError(
+            f"sample_weight is {weights.dtype}{list(weights.shape)} for {count} rows; give one number a row"
+        )
+    wrong = ~(np.isfinite(weights.astype(float)) & (weights >= 0))
     if wrong.any():
         row = int(wrong.argmax())
-        raise ValueError(f"sample_weight: row {row} weighs {given[row]}; give finite numbers of at least 0")
-    return np.delete(given.astype(float), dataset.dropped)
+        raise ValueError(f"sample_weight: row {row} weighs {weights[row]}; give finite numbers of at least 0")
+    return np.delete(weights.astype(float), dataset.dropped)
 
 
 def by_class(dataset: Dataset, trained: np.ndarray, class_weight: Any) -> np.ndarray:

@@ -56,10 +56,10 @@ class Whole(NamedTuple):
 
     def series(self) -> dict[str, np.ndarray]:
         """All series, name -> (epochs,)."""
-        told = {f"epoch/{name}": values for name, values in self.epochs.items()}
+        rows = {f"epoch/{name}": values for name, values in self.epochs.items()}
         if self.curves:
-            told |= {f"trial-{t.number}/{name}": curve for t in self.best for name, curve in t.curves.items()}
-        return told
+            rows |= {f"trial-{t.number}/{name}": curve for t in self.best for name, curve in t.curves.items()}
+        return rows
 
 
 class Writer(Protocol):
@@ -171,10 +171,10 @@ class Tracker(Progress):
             self._open = False
             self.writer.close()
 
-    def _serve(self, told: "queue.SimpleQueue[Callable[[], None] | None]") -> None:
+    def _serve(self, calls: "queue.SimpleQueue[Callable[[], None] | None]") -> None:
         """Make the calls in turn; after one that failed the writer is closed, and the others are left out."""
         broken = False
-        while (call := told.get()) is not None:
+        while (call := calls.get()) is not None:
             try:
                 if not broken:
                     call()

@@ -24,12 +24,12 @@ def by_optuna(make: Make) -> Callable[..., dict[str, np.ndarray]]:
     return functools.partial(asked, make)
 
 
-def cmaes(seed: int, told: list[Any]) -> "optuna.samplers.BaseSampler":
+def cmaes(seed: int, past: list[Any]) -> "optuna.samplers.BaseSampler":
     """CMA-ES (Hansen 2016), started in each round from the best tenth of the trials so far (Nomura et al. 2021)."""
     import optuna
 
     number = optuna.distributions.FloatDistribution
-    complete = [trial for trial in told if trial.state == optuna.trial.TrialState.COMPLETE]
+    complete = [trial for trial in past if trial.state == optuna.trial.TrialState.COMPLETE]
     numbers = [{name for name, own in trial.distributions.items() if isinstance(own, number)} for trial in complete]
     shared = set.intersection(*numbers) if numbers else set()
     complete = [only(trial, shared) for trial in complete]
@@ -46,7 +46,7 @@ def only(trial: Any, names: set[str]) -> Any:
     return optuna.trial.create_trial(params=params, distributions=distributions, value=trial.value)
 
 
-def gp(seed: int, told: list[Any]) -> "optuna.samplers.BaseSampler":
+def gp(seed: int, past: list[Any]) -> "optuna.samplers.BaseSampler":
     """Gaussian process with expected improvement; slow beyond a few hundred trials."""
     import optuna
 
@@ -59,9 +59,9 @@ def asked(make: Make, seed: int, n: int, trials: Trials, space: Space, epochs: i
 
     distributions = {name: unit_distribution(space[name]) for name in space.searched}
     with quiet():
-        told = told_of(trials, space, distributions, epochs)
-        study = optuna.create_study(sampler=make(seed, told))
-        study.add_trials(told)
+        past = told_of(trials, space, distributions, epochs)
+        study = optuna.create_study(sampler=make(seed, past))
+        study.add_trials(past)
         asked = [study.ask(distributions).params for _ in range(n)]
     return {name: np.array([params[name] for params in asked], float) for name in space.searched}
 
@@ -76,7 +76,7 @@ def told_of(trials: Trials, space: Space, distributions: Mapping[str, Any], epoc
 
     states = optuna.trial.TrialState
     columns = {name: coordinates(space[name], trials.points[name]) for name in space.searched}
-    told = []
+    frozen = []
     for row, (epoch, loss) in enumerate(zip(trials.reached(epochs).tolist(), trials.loss.tolist(), strict=True)):
         known: dict[str, Any] = {"state": states.RUNNING}
         if epoch == epochs and np.isfinite(loss):
@@ -85,8 +85,8 @@ def told_of(trials: Trials, space: Space, distributions: Mapping[str, Any], epoc
             known = {"state": states.PRUNED, "intermediate_values": {epoch: loss} if np.isfinite(loss) else {}}
         params = {name: column[row].item() for name, column in columns.items() if not np.isnan(column[row])}
         own = {name: distributions[name] for name in params}
-        told.append(optuna.trial.create_trial(params=params, distributions=own, **known))
-    return told
+        frozen.append(optuna.trial.create_trial(params=params, distributions=own, **known))
+    return frozen
 
 
 def unit_distribution(scale: Scale) -> Any:

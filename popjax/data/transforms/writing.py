@@ -54,9 +54,10 @@ def read_transforms(content: Mapping[str, Any], own: Any = None) -> Transforms:
     """
     if "entries" not in content:
         return one_read(content, own)
-    given = own if isinstance(own, Mapping) else {}
+    own_entries = own if isinstance(own, Mapping) else {}
     return {
-        name: one_read(entry, given.get(name, None if given else own)) for name, entry in content["entries"].items()
+        name: one_read(entry, own_entries.get(name, None if own_entries else own))
+        for name, entry in content["entries"].items()
     }
 
 

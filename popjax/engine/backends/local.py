@@ -185,7 +185,7 @@ def train_all(jobs: Iterable[Job], context: Context) -> Generator[list[Message]]
 def train(job: Job, context: Context, say: Callable[[list[Message]], None], stopping: Callable[[], bool]) -> None:
     """Train one job; `say` receives each Epoch, a Position on the host when a commit asks, and the final Position."""
     segment, request = job.segment, context.request
-    progress, told = Batch(job), list[Message]()
+    progress, messages = Batch(job), list[Message]()
     try:
         if stopping():
             return
@@ -209,16 +209,16 @@ def train(job: Job, context: Context, say: Callable[[list[Message]], None], stop
             progress.reach(trained, first + epochs)  # only now: an error of the epochs is raised with their metrics
             seconds = (time.monotonic() - begun) / epochs
             job.pace[advance], long = seconds / members, seconds >= request.every
-            told = epochs_of(segment, first, epochs, values, improved, long)
+            messages = epochs_of(segment, first, epochs, values, improved, long)
             if progress.epoch == segment.until:
                 break
             if answered < request.number and (long or time.monotonic() >= request.due):
                 answered = request.number
-                told.append(Position(segment, progress.save(), ended=False))
-            say(told)
-            told = []
+                messages.append(Position(segment, progress.save(), ended=False))
+            say(messages)
+            messages = []
     finally:
-        say([*told, Position(segment, progress.stopped(segment.until))])
+        say([*messages, Position(segment, progress.stopped(segment.until))])
 
 
 def ahead(left: int, seconds: float) -> int:

@@ -52,10 +52,10 @@ class RenewableExecutor:
         current: the executor; None until it is made, and after it is closed.
     """
 
-    def __init__(self, given: Any) -> None:
-        known = hasattr(given, "submit") and not isinstance(given, type)
-        self.make: Callable[[], Any] | None = None if known else given
-        self.current: Any = given if known else None
+    def __init__(self, executor: Any) -> None:
+        known = hasattr(executor, "submit") and not isinstance(executor, type)
+        self.make: Callable[[], Any] | None = None if known else executor
+        self.current: Any = executor if known else None
 
     def open(self) -> Any:
         """The executor, made if there is none; raises ValueError if what is made is none."""

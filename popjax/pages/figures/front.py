@@ -52,8 +52,8 @@ def front_figure(results: Results, axes: Sequence[Axis], other: Metric) -> dict[
     (x, across), (y, upwards) = (values_and_axis(results, metric, values[metric]) for metric in (other, results.metric))
 
     def points(rows: np.ndarray, name: str, **how: Any) -> dict[str, Any]:
-        told = f"trial %{{customdata[0]}}<br>{templated(other)} %{{customdata[2]}}"
-        told += f"<br>{templated(results.metric)} %{{customdata[3]}}"
+        hover = f"trial %{{customdata[0]}}<br>{templated(other)} %{{customdata[2]}}"
+        hover += f"<br>{templated(results.metric)} %{{customdata[3]}}"
         return {
             "type": "scatter",
             "mode": "markers",
@@ -64,7 +64,7 @@ def front_figure(results: Results, axes: Sequence[Axis], other: Metric) -> dict[
                 [trial, hparams_line(axes, trial), *(metric_text(values[m][trial]) for m in (other, results.metric))]
                 for trial in rows.tolist()
             ],
-            "hovertemplate": f"{told}<br>%{{customdata[1]}}<extra></extra>",
+            "hovertemplate": f"{hover}<br>%{{customdata[1]}}<extra></extra>",
             **how,
         }
 

@@ -91,7 +91,7 @@ def unplaced(figure: dict[str, Any]) -> dict[str, Any]:
     traces = []
     for trace in figure["traces"]:
         kept = {name: part for name, part in trace.items() if name != "y" or "yaxis" in trace}
-        traces.append(kept | {"customdata": [told[:2] for told in trace["customdata"]]})
+        traces.append(kept | {"customdata": [cells[:2] for cells in trace["customdata"]]})
     return figure | {"traces": traces}
 
 

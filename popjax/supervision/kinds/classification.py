@@ -123,8 +123,8 @@ class Classification(Kind):
         return {"confusion": counts} if self.outputs <= MOST else {}
 
 
-def confusion(targets: np.ndarray, told: np.ndarray, classes: int) -> list[list[int]]:
+def confusion(targets: np.ndarray, predicted: np.ndarray, classes: int) -> list[list[int]]:
     """The confusion matrix: counts of rows by true class (row) and predicted class (column)."""
-    counts = np.bincount(targets.astype(int) * classes + told.astype(int), minlength=classes**2)
+    counts = np.bincount(targets.astype(int) * classes + predicted.astype(int), minlength=classes**2)
     table: list[list[int]] = counts.reshape(classes, classes).tolist()
     return table

@@ -93,6 +93,6 @@ class Multilabel(Kind):
 
     def drawn(self, predicted: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
         """`confusions`: label -> its 2 x 2 confusion matrix, for at most 30 labels."""
-        told = self.decided(predicted)
-        counts = {name: confusion(y, label, 2) for name, y, label in zip(self.names, targets.T, told.T, strict=True)}
+        decided = self.decided(predicted)
+        counts = {name: confusion(y, label, 2) for name, y, label in zip(self.names, targets.T, decided.T, strict=True)}
         return {"confusions": dict(list(counts.items())[:MOST])}

@@ -42,8 +42,8 @@ def read(kind: type[Kind], y: np.ndarray, name: str, target: str) -> Targets:
     with calling(what, ValueError):
         targets: Any = kind.targets(y, name, target)
     if not isinstance(targets, Targets) or np.shape(targets.y)[:1] != (len(y),):
-        given = f"Targets of {np.shape(targets.y)[:1]}" if isinstance(targets, Targets) else short(targets)
-        raise ValueError(f"{what} returned {given} for {plural(len(y), 'row')}; return popjax.data.targets.Targets")
+        said = f"Targets of {np.shape(targets.y)[:1]}" if isinstance(targets, Targets) else short(targets)
+        raise ValueError(f"{what} returned {said} for {plural(len(y), 'row')}; return popjax.data.targets.Targets")
     if kind not in PROVEN:
         check_in_place(what, kind, targets, y, (name, target))
     return targets._replace(kind=kind.name)
@@ -58,12 +58,12 @@ def check_in_place(what: str, kind: type[Kind], targets: Targets, y: np.ndarray,
     labels = list(map(str, targets.classes or ()))
     if len(set(labels)) < len(labels):
         raise ValueError(f"{what}: the classes are {short(targets.classes, 60)}; give each a label of its own")
-    given = y.astype(str)
-    if y.ndim > 1 or set(labels) != set(given.tolist()):
+    texts = y.astype(str)
+    if y.ndim > 1 or set(labels) != set(texts.tolist()):
         return  # no classes, or others than the values by name
-    if (wrong := np.asarray(labels)[targets.y.astype(int)] != given).any():
+    if (wrong := np.asarray(labels)[targets.y.astype(int)] != texts).any():
         row = int(wrong.argmax())
-        told = f"gives row {row} the class {labels[int(targets.y[row])]}, and its target is {given[row]}"
+        told = f"gives row {row} the class {labels[int(targets.y[row])]}, and its target is {texts[row]}"
         raise ValueError(f"{what} {told}; let the classes be in the order of their numbers")
 
 

@@ -128,7 +128,7 @@ class Probe:
             self.fail("predicted", "gives the last row another prediction alone", "let each row be its own")
         return predicted * self.scale + self.mean if kind.scaled else predicted
 
-    def compare(self, told: Mapping[str, float], predicted: np.ndarray) -> None:
+    def compare(self, reported: Mapping[str, float], predicted: np.ndarray) -> None:
         """Compare what the host says of predictions with what programs say of the outputs, name -> value."""
         kind = self.kind
         losses = self.by_row("row_losses", lambda: kind.row_losses(predicted, self.y))
@@ -138,10 +138,10 @@ class Probe:
             given = list(scores) if isinstance(scores, Mapping) else scores
             self.fail("scores", f"returned {short(given, 60)}", f"return {', '.join(needed)} by name")
         scores = self.finite("scores", scores)
-        for name in [name for name in told if name in scores]:
-            self.agree("scores", f"the {name}", scores[name], "losses" if name == "loss" else "metrics", told[name])
+        for name in [name for name in reported if name in scores]:
+            self.agree("scores", f"the {name}", scores[name], "losses" if name == "loss" else "metrics", reported[name])
         if not kind.scaled:
-            self.agree("row_losses", "the mean", float(losses.mean()), "losses", told["loss"])
+            self.agree("row_losses", "the mean", float(losses.mean()), "losses", reported["loss"])
         for name, errors in kind.resampled.items():
             each = self.by_row(f"resampled[{name!r}]", functools.partial(errors, predicted, self.y))
             self.agree(f"resampled[{name!r}]", "the mean", float(each.mean()), "scores", scores[name])
@@ -234,8 +234,8 @@ class Probe:
         """A method's finite numbers (rows,)."""
         values = np.asarray(self.called(name, call))
         if values.shape != (self.rows,) or not np.isfinite(values).all():
-            given = "gives NaN or infinity" if values.shape == (self.rows,) else f"has the shape {values.shape}"
-            self.fail(name, given, f"return a finite number for each row, {(self.rows,)}")
+            fault = "gives NaN or infinity" if values.shape == (self.rows,) else f"has the shape {values.shape}"
+            self.fail(name, fault, f"return a finite number for each row, {(self.rows,)}")
         return values
 
     def finite(self, name: str, values: Mapping[str, Any]) -> dict[str, float]:

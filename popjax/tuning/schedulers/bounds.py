@@ -83,11 +83,11 @@ def broken(space: Space, decision: Decision, points: Points) -> str:
 
 def given_numbers(decision: Decision) -> Iterator[tuple[str, np.ndarray]]:
     """Each hyperparameter with the numbers (n,) that a decision gives it, in new trials or by `set`."""
-    given: dict[str, list[Any]] = {}
+    numbers: dict[str, list[Any]] = {}
     for values in decision.set.values():
         for name, value in values.items():
-            given.setdefault(name, []).append(value)
-    for name, column in [*decision.add.items(), *((name, np.array(column)) for name, column in given.items())]:
+            numbers.setdefault(name, []).append(value)
+    for name, column in [*decision.add.items(), *((name, np.array(column)) for name, column in numbers.items())]:
         column = np.asarray(column)
         if column.ndim == 1 and column.dtype.kind in "biuf":
             yield name, column[present(column)]

@@ -62,8 +62,8 @@ def rungs_by(problem: Problem, reduction_factor: int, min_epochs: int) -> Schedu
         on = sorted(order[:cut].tolist())
         notes = rung_notes(rungs, asked, len(on), int((trials.epochs >= last).sum()))
         if count := ties(last, trials):
-            told = any(ties(rung, trials) for rung in rungs[: asked - 1])
-            notes |= {"tied": count} | ({} if told else {"notes": [tie_text(count, last)]})
+            tied = any(ties(rung, trials) for rung in rungs[: asked - 1])
+            notes |= {"tied": count} | ({} if tied else {"notes": [tie_text(count, last)]})
         return asked + 1, Decision(until=dict.fromkeys(on, rungs[asked]), notes=notes)
 
     def ties(rung: int, trials: Trials) -> int:
