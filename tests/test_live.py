@@ -337,6 +337,37 @@ def test_curves_are_drawn_in_decades_wherever_they_end(tab):
     serving.close()
 
 
+def test_the_best_of_more_trials_than_are_drawn_is_drawn_too(tab):
+    """Whatever metric is looked at; its card has its value, and picks it."""
+    trials, best, metrics = DRAWN + 500, 2, ("loss", "val_loss")
+    board = Board()
+    board.begin(About("many", metrics, "min", {"rate": uniform(0, 1)}, 9, ()), lambda change: Future())
+    losses = np.linspace(1, 2, trials)[:, None] * [1.0, 0.5]
+    losses[best] = [0.25, 0.125]
+    curves = {"loss": losses, "val_loss": 2 * losses}
+    board.show(curves, np.full(trials, 2), "t" * trials, {"rate": np.linspace(0, 1, trials)}, ())
+    board.figures = {"best": {"trial": best, "value": 0.125}, "counts": {"train": trials}}
+    serving = Serving(board)
+    serving.start()
+    page = tab(serving.address)
+    assert best not in board.drawn
+    assert page.inner_text("#hint").startswith(f"{DRAWN} of {trials} curves are drawn.")
+    drawn = "JSON.stringify(chart?.data.at(-2).filter((value) => value !== null)) === "
+    until(page, drawn + "'[0.25,0.125]'")
+    page.select_option("#metric", "val_loss")
+    until(page, drawn + "'[0.5,0.25]'")
+    card = page.locator(".card.winner")
+    assert card.inner_text() == "0.125\nloss, trial 2: best now"
+    card.click()
+    until(page, "picked === 2 && JSON.stringify(details?.curve) === '[0.5,0.25]'")
+    page.select_option("#metric", "loss")
+    until(page, "JSON.stringify(details?.curve) === '[0.25,0.125]'")
+    until(page, drawn.replace("-2", "-1") + "'[0.25,0.125]'")
+    board.finish()
+    page.wait_for_selector("#link.cut")
+    serving.close()
+
+
 def without(headers, *names):
     return {name: value for name, value in headers.items() if name not in names}
 

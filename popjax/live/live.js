@@ -91,6 +91,7 @@ function begin(known) {
   curves = [];
   places = new Map();
   status = "";
+  figures = {};
   chart?.destroy();
   chart = null;
   box("log").replaceChildren();
@@ -189,10 +190,10 @@ function card(kind) {
 
 // of many trials only some are drawn: the curve of the best is asked for
 async function lead() {
-  const best = figures.best?.trial;
+  const best = figures.best?.trial, metric = about.metric;
   if (best === undefined || places.has(best)) return (leader = null);
-  const told = await fetch(`trial/${best}?curve=${encodeURIComponent(about.metric)}`).then((answer) => answer.json()).catch(() => null);
-  if (!told?.curve || best !== figures.best?.trial) return;
+  const told = await fetch(`trial/${best}?curve=${encodeURIComponent(metric)}`).then((answer) => answer.json()).catch(() => null);
+  if (!told?.curve || best !== figures.best?.trial || metric !== about.metric) return;
   leader = { trial: best, curve: told.curve };
   stale = true;
 }
