@@ -26,7 +26,7 @@ class Machine:
     """The speed of a kind of device on small models, rounded and fixed.
 
     Attributes:
-        flops: operations per second.
+        flops: operations per second, of all `cores`.
         launch: seconds of an optimizer step beside its arithmetic.
         passes: seconds of an update to move one parameter of one member through memory, all passes
             together; 0 where a member stays in the cache.
@@ -36,6 +36,7 @@ class Machine:
         usual: members of the run for which the width caps are chosen.
         lanes: members that advance together.
         branching: True if branches are real (see `TracedTask.tracer`).
+        cores: that `flops` counts; 1 of an accelerator.
     """
 
     flops: float
@@ -47,9 +48,10 @@ class Machine:
     usual: int = MEMBERS
     lanes: int = 1
     branching: bool = True
+    cores: int = 1
 
 
-CPU = Machine(flops=2.2e11, launch=6e-6)  # two cores, measured
+CPU = Machine(flops=2.2e11, launch=6e-6, cores=2)  # measured
 # From what XLA compiles for an H100 (benchmarks/compiled.py), not timed: a step is 22 to 36 kernels, and moves 32 bytes
 # a parameter, 42 where gradients are added up, at 2.5 TB/s; `flops` is the rate at which what is between the layers
 # moves, 0.08 bytes an operation, since arithmetic is faster; a program takes 3 s to compile on two cores, and tuning.

@@ -130,7 +130,7 @@ def work_of(tracer: Tracer, lanes: Lanes) -> Work:
     machine = dataclasses.replace(CPU if cpu else ACCELERATOR, lanes=together, branching=tracer.branching)
     member = tracer.trace(tracer.static_names(set()))
     widths = tuple(name for name in member.dynamic if name in member.sizes and name not in tracer.task.hints.shapes)
-    speed = cores() / 2 if cpu else 1.0
+    speed = cores() / machine.cores if cpu else 1.0
     branches = tracer.branches(member.static.keys())
     return Work(tracer.task, tracer.space, widths, tracer.epochs, machine, branches, speed)
 

@@ -64,7 +64,6 @@ class Sizes:
                 points = take(roster.points, np.flatnonzero(roster.bucket == bucket))
                 widths = {name: member.scales[name].high for name in cost.widths}
                 members = len(next(iter(points.values()))) * cost.epochs
-                cores = 2 if cost.machine.lanes == 1 else 1  # for which the cost model has its rate
                 seconds = cost.padded(points, widths, shared=frozenset(member.static))[1]
-                self._seconds[bucket] = cores * seconds / members
+                self._seconds[bucket] = cost.machine.cores * seconds / members
         return self._seconds[bucket]
