@@ -3,19 +3,19 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
 from popjax.commands import cli
-from popjax.commands.options import Text
+from popjax.commands.options import Text, Whole
+from popjax.core.counts import check_count
 from popjax.core.storage import written_atomically
 from popjax.core.text import failure, lookup, printable
 
-if TYPE_CHECKING:
-    from popjax.store.results import Results
+TOP = 20  # trials whose curves a tracker gets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Arguments:
     to: Annotated[str, tyro.conf.arg(metavar="{onnx,optuna,tensorboard,mlflow,wandb,trackio}")]
     """the tool, also a tracker with a line of your own in TRACKERS; trackers are configured by their own environment
     variables"""
-    top: int = 20
-    """trackers: the number of best trials to write the curves of"""
+    top: Whole = None
+    """trackers: the number of best trials to write the curves of (default: 20)"""
     out: Text = None
     """onnx: the file of the model, with the coding of its rows in FILE.json (default: DIR/model.onnx);
     optuna: the file of the study, a journal, or SQLite if it ends with .db (default: DIR/optuna.journal)"""
@@ -37,25 +37,19 @@ class Arguments:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     arguments = cli.parse(Arguments, "export", argv)
-    if arguments.top < 1:
-        raise ValueError(f"--top {arguments.top}: give at least 1")
-    if arguments.to == "onnx":
-        paths = written_onnx(Path(arguments.directory), arguments.out)
-    else:
-        from popjax.store.results import Results
-
-        results = Results.load(arguments.directory)
-        paths = [written_study(results, arguments)] if arguments.to == "optuna" else tracked(results, arguments)
+    paths = WRITERS.get(arguments.to, tracked)(arguments)
     print("\n".join(printable(str(path)) for path in paths) or f"written: {arguments.to}")
     return 0
 
 
-def written_onnx(directory: Path, out: str | None) -> list[Path]:
+def written_onnx(arguments: Arguments) -> list[Path]:
     """Write the winner, or the ensemble, as an ONNX model, and the coding of its rows beside it; the paths of both."""
     from popjax.supervision.exported import coding
     from popjax.supervision.loading import load_best
 
-    path = Path(out) if out else directory / "model.onnx"
+    check_unused(arguments, "top")
+    directory = Path(arguments.directory)
+    path = Path(arguments.out) if arguments.out else directory / "model.onnx"
     predictor = load_best(directory)
     contents = {
         path: predictor.export("onnx"),
@@ -67,11 +61,14 @@ def written_onnx(directory: Path, out: str | None) -> list[Path]:
     return list(contents)
 
 
-def written_study(results: "Results", arguments: Arguments) -> Path:
+def written_study(arguments: Arguments) -> list[Path]:
     """Write the trials as a study of Optuna; its path."""
+    from popjax.store.results import Results
     from popjax.tracking.optuna_study import write_study
 
+    check_unused(arguments, "top")
     directory = Path(arguments.directory)
+    results = Results.load(directory)
     path = Path(arguments.out) if arguments.out else directory / "optuna.journal"
     if not path.parent.is_dir():
         raise ValueError(f"--out {str(path)!r}: there is no directory {str(path.parent)!r}; make it, or name another")
@@ -83,19 +80,32 @@ def written_study(results: "Results", arguments: Arguments) -> Path:
             if new:
                 path.unlink(missing_ok=True)
             raise
-    return path
+    return [path]
 
 
-def tracked(results: "Results", arguments: Arguments) -> list[Path]:
+def tracked(arguments: Arguments) -> list[Path]:
     """Write the run to a tracker, which has no path."""
+    from popjax.store.results import Results
     from popjax.tracking.named_trackers import TRACKERS, tracker_of
 
-    lookup(dict.fromkeys(("onnx", "optuna", *TRACKERS)), "--to", arguments.to)
+    lookup(dict.fromkeys((*WRITERS, *TRACKERS)), "--to", arguments.to)
+    check_unused(arguments, "out")
+    top = TOP if arguments.top is None else check_count("--top", arguments.top)
+    results = Results.load(arguments.directory)
     try:
-        tracker_of(arguments.to, arguments.top).export(results, Path(arguments.directory))
+        tracker_of(arguments.to, top).export(results, Path(arguments.directory))
     except Exception as error:  # any error of the tracker's package, such as a missing login
         raise ValueError(f"--to {arguments.to}: {failure(error)}") from None
     return []
+
+
+WRITERS: dict[str, Callable[[Arguments], list[Path]]] = {"onnx": written_onnx, "optuna": written_study}
+
+
+def check_unused(arguments: Arguments, name: str) -> None:
+    """Raise ValueError for an option that the tool has no use for."""
+    if (value := getattr(arguments, name)) is not None:
+        raise ValueError(f"--{name} {value}: --to {arguments.to} has no use for it; leave it out")
 
 
 @contextlib.contextmanager
