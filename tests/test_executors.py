@@ -706,6 +706,9 @@ def test_the_commands_take_an_executor(command, refused_in_one_line, tmp_path):
         assert (tmp_path / "here" / file).read_bytes() == (tmp_path / "there" / file).read_bytes()
     refused_in_one_line("sweep", "--executor", "grid", says=["unknown executor 'grid'"])
     refused_in_one_line("sweep", "--executor", "processes:1", "--retries", 0, says=["--retries 0: give at least 1"])
+    for command in (["sweep"], ["retest", "runs/none"]):
+        for option in (["--retries", 5], ["--mixed"]):
+            refused_in_one_line(*command, *option, says=[f"{option[0]} needs --executor"])
     refused_in_one_line("retest", "here", "--executor", "dask", says=["needs the scheduler's address"])
 
 

@@ -334,6 +334,9 @@ def asked_backend(arguments: Any) -> "Local | Remote":
     from popjax.executors.named_executors import THREADS
 
     if arguments.executor == THREADS:
+        for option, value in (("--retries", arguments.retries), ("--mixed", arguments.mixed)):
+            if value != getattr(Workers, option[2:]):
+                raise ValueError(f"{option} needs --executor: this process loses no worker, and is of one kind")
         return Local.given(arguments)
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     return Remote.given(arguments)

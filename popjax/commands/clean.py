@@ -21,7 +21,9 @@ class Arguments:
     Reports, predictions, re-tests, babysitting and loading go on as before.
     """
 
-    directories: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="DIR [DIR ...]")]
+    directories: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="DIR [DIR ...]", help_behavior_hint="(required)")
+    ]
     """the directories of finished runs, such as runs/mine"""
     yes: bool = False
     """do not ask"""

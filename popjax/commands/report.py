@@ -16,7 +16,9 @@ from popjax.core.text import printable
 class Arguments:
     """Draw the page of a run again, from the files in its directory; or one that compares several runs."""
 
-    directories: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="DIR [DIR ...]")]
+    directories: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="DIR [DIR ...]", help_behavior_hint="(required)")
+    ]
     """the directory of a run, such as runs/mine; several are compared"""
     out: Text = None
     """the file of the page (default: report.html in the directory, of several comparison.html here)"""
