@@ -356,6 +356,15 @@ def test_the_best_of_more_trials_than_are_drawn_is_drawn_too(tab):
     until(page, drawn + "'[0.25,0.125]'")
     page.select_option("#metric", "val_loss")
     until(page, drawn + "'[0.5,0.25]'")
+    far = np.column_stack([losses, np.full((trials, 4), np.nan)])
+    far[best] = [0.25, 0.125, 0.125, 0.0625, 0.125, 0.125]
+    epochs = np.full(trials, 2)
+    epochs[best] = 6
+    board.show({"loss": far, "val_loss": 2 * far}, epochs, "t" * trials, {"rate": np.linspace(0, 1, trials)}, ())
+    board.figures = board.figures | {"left": 3}  # it goes on, and its best value stays
+    until(page, drawn + "'[0.5,0.25,0.25,0.125,0.25,0.25]'")
+    board.show(curves, np.full(trials, 2), "t" * trials, {"rate": np.linspace(0, 1, trials)}, (), anew=True)
+    until(page, drawn + "'[0.5,0.25]'")
     card = page.locator(".card.winner")
     assert card.inner_text() == "0.125\nloss, trial 2: best now"
     card.click()

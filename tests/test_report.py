@@ -461,6 +461,22 @@ def test_the_metric_has_an_axis_too_and_the_diverged_their_place_below(opened):
     assert selected(page)[0].startswith(f"{results.diverged.sum()} of 60")
 
 
+def test_trials_without_an_epoch_are_not_at_the_place_of_the_diverged(opened):
+    """A run that was stopped early, with folds: what diverged has no value, and no error of one."""
+    results = made(trials=60, folds=2)
+    never = (np.arange(60) % 10 == 3) & ~results.diverged
+    members = {name: np.where(never[:, None, None, None], np.nan, values) for name, values in results.members.items()}
+    done = np.broadcast_to(np.where(never, 0, 6)[:, None, None], (60, 2, 1))
+    status = np.select([never, results.diverged], [Status.STOPPED, Status.DIVERGED], Status.COMPLETE)
+    stopped = dataclasses.replace(results, members=members, done=done, status=status)
+    page = opened(stopped)
+    brush(page, 4, -0.04, -0.12)
+    assert selected(page)[0].startswith(f"{stopped.diverged.sum()} of 60")
+    lost = page.locator("#trials tr[data-trial]", has_text="diverged").all_inner_texts()
+    assert lost
+    assert not any("±" in row for row in lost)
+
+
 def test_brushed_lines_stay_and_the_others_fade(opened):
     """On the canvas: a selection of none leaves no line in the winner's colour, and one of all leaves it."""
     page = opened(made())
@@ -1047,6 +1063,11 @@ def test_the_table_is_sorted_filtered_downloaded_and_walked_by_keys(opened, tmp_
         page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     assert page.url.endswith(f"#trial={results.order[150]}"), "also of rows that were not there yet"
+    page.evaluate("document.getElementById('trials').scrollTop = 0")
+    page.wait_for_selector(f"#trials tr[data-trial='{results.order[0]}'][tabindex='0']")
+    page.locator("#trials tr[tabindex='0']").focus()
+    page.keyboard.press("Enter")
+    assert page.url.endswith(f"#trial={results.order[0]}"), "the row that has the focus, wherever the last one was"
     assert page.locator("#trials tr[data-trial]").count() < 60, "only the rows in sight are made"
 
 

@@ -68,9 +68,8 @@ function take(told) {
   }
   if (told.status !== undefined) status = told.status;
   if (told.figures) {
-    const changed = JSON.stringify(told.figures.best) !== JSON.stringify(figures.best);
     figures = told.figures;
-    if (changed) lead();
+    lead();
   }
   for (const line of told.log ?? []) log(line);
   const last = told.log?.findLast((line) => line.trial === picked);
@@ -117,6 +116,7 @@ function cast(told) {
   drawn = told.drawn ?? Array.from({ length: count }, (_, trial) => trial);
   places = new Map(drawn.map((trial, place) => [trial, place]));
   while (curves.length < drawn.length) curves.push([]);
+  lead();
   const several = drawn.length < count ? `${drawn.length} of ${count} curves are drawn. ` : "";
   box("hint").textContent = `${several}Point at a curve to see which trial it is; click it to pick it.`;
   chart?.destroy();
@@ -125,6 +125,7 @@ function cast(told) {
 
 function over(told) {
   linked("cut", told.over);
+  box("metric").disabled = true;
   for (const button of document.querySelectorAll("button:not(.card)")) button.disabled = true;
   if (told.report) location.replace("report"); // the stream ends with the page: the server waits for this tab
   else stream.close();
@@ -189,11 +190,16 @@ function card(kind) {
 }
 
 // of many trials only some are drawn: the curve of the best is asked for
+let leading = false; // one question at a time
 async function lead() {
   const best = figures.best?.trial, metric = about.metric;
   if (best === undefined || places.has(best)) return (leader = null);
+  if (leading) return;
+  leading = true;
   const told = await fetch(`trial/${best}?curve=${encodeURIComponent(metric)}`).then((answer) => answer.json()).catch(() => null);
-  if (!told?.curve || best !== figures.best?.trial || metric !== about.metric) return;
+  leading = false;
+  if (best !== figures.best?.trial || metric !== about.metric) return lead();
+  if (!told?.curve) return;
   leader = { trial: best, curve: told.curve };
   stale = true;
 }
@@ -212,7 +218,7 @@ function palette() {
 
 // the epochs that are drawn: those so far, and some air
 function reach() {
-  const now = Math.max(1, ...curves.map((curve) => curve.length));
+  const now = Math.max(1, ofBest().length, ofPicked().length, ...curves.map((curve) => curve.length));
   return Math.min(about.epochs ?? Infinity, Math.max(4, Math.ceil(1.25 * now)));
 }
 

@@ -7,9 +7,10 @@ function parallelCoordinates(box, data, colors, on, kept) {
   const axes = data.axes, count = axes[0].units.length, width = Math.max(box.clientWidth, 126 * axes.length);
   const top = 44, height = 330, bottom = top + height, lost = bottom + 26, total = lost + 16;
   const place = (axis) => 46 + (axis * (width - 150)) / Math.max(axes.length - 1, 1);
-  const gap = (axis, trial) => axis !== axes.length - 1 && axes[axis].units[trial] === null; // it has no such hyperparameter
-  const level = (unit) => (unit === null ? lost : bottom - unit * height);
   const broken = new Set(data.lost);
+  // it has no such hyperparameter, or ended before it had a value
+  const gap = (axis, trial) => axes[axis].units[trial] === null && !(axis === axes.length - 1 && broken.has(trial));
+  const level = (unit) => (unit === null ? lost : bottom - unit * height);
   const rank = new Map(data.order.map((trial, position) => [trial, position]));
   const drawing = [...Array(count).keys()].sort((a, b) => (rank.get(b) ?? count) - (rank.get(a) ?? count));
   const brushes = kept ?? axes.map(() => null); // of each axis from and to, in pixels down; null for all

@@ -46,7 +46,7 @@ function ordered(trials, key, down, place) {
   return trials.sort((a, b) => {
     const one = key(a), other = key(b);
     if (one === null || other === null) return (one === null) - (other === null) || place(a) - place(b);
-    return sign * (typeof one === "string" ? one.localeCompare(other) : one - other) || place(a) - place(b);
+    return sign * (typeof one === "string" ? one.localeCompare(other, undefined, { numeric: true }) : one - other) || place(a) - place(b);
   });
 }
 
@@ -124,7 +124,8 @@ function trialTable(data, pick) {
     if (line) pick(Number(line.dataset.trial));
   });
   body.addEventListener("keydown", (event) => {
-    const page = Math.max(1, Math.floor(box.clientHeight / ROW) - 2);
+    const line = event.target.closest("tr[data-trial]"), page = Math.max(1, Math.floor(box.clientHeight / ROW) - 2);
+    if (line) current = rows.indexOf(Number(line.dataset.trial)); // a table that was scrolled has another in reach
     const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -rows.length, End: rows.length };
     if (event.key in steps) reach(current + steps[event.key], true);
     else if (event.key === "Enter" || event.key === " ") pick(rows[current]);

@@ -72,7 +72,7 @@ class TrialRecords:
             value = absent.get(name) if getattr(self, name) is None else getattr(self, name)
             object.__setattr__(self, name, read_only(value))
         status = status_of(self.counted, self.done, epochs) if self.status is None else self.status
-        object.__setattr__(self, "status", read_only(status))
+        object.__setattr__(self, "status", read_only(np.asarray(status, np.int8)))
 
     @property
     def metric(self) -> Metric:

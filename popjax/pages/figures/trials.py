@@ -51,7 +51,7 @@ def table(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
         "mode": results.metric.mode,
         "metrics": [printable(str(name)) for name in (*names, *costs)],
         "values": [rounded(known(results.values[name])) for name in names] + [rounded(cost) for cost in costs.values()],
-        "error": rounded(results.errors[results.metric], 3) if results.errors else None,
+        "error": rounded(known(results.errors[results.metric]), 3) if results.errors else None,
         "order": results.order.tolist(),
         "winner": results.best.trial if results.best else None,
         "status": np.where(finished & ~results.feasible, len(WORDS), results.status).tolist(),
