@@ -107,7 +107,7 @@ def test_what_a_trackers_package_raises_is_one_line(rows, tmp_path, refused_in_o
     )
     for tool, option in (("onnx", "--top"), ("optuna", "--top"), ("mlflow", "--out")):
         refused_in_one_line("export", "run", "--to", tool, option, "3", says=[f"{option} 3: --to {tool} has no use"])
-    refused_in_one_line("export", "run", "--to", "tensorboard", "--top", "0", says=["--top=0: give a whole number"])
+    refused_in_one_line("export", "run", "--to", "tensorboard", "--top", "0", says=["--top 0: give at least 1"])
     missing = ("export", "run", "--to", "optuna", "--out", "missing/study.db")
     refused_in_one_line(*missing, says=["'missing/study.db'", "there is no directory 'missing'"])
 

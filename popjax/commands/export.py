@@ -11,7 +11,6 @@ import tyro
 
 from popjax.commands import cli
 from popjax.commands.options import Text, Whole
-from popjax.core.counts import check_count
 from popjax.core.storage import written_atomically
 from popjax.core.text import failure, lookup, printable
 
@@ -90,7 +89,9 @@ def tracked(arguments: Arguments) -> list[Path]:
 
     lookup(dict.fromkeys((*WRITERS, *TRACKERS)), "--to", arguments.to)
     check_unused(arguments, "out")
-    top = TOP if arguments.top is None else check_count("--top", arguments.top)
+    top = TOP if arguments.top is None else arguments.top
+    if top < 1:
+        raise ValueError(f"--top {top}: give at least 1")
     results = Results.load(arguments.directory)
     try:
         tracker_of(arguments.to, top).export(results, Path(arguments.directory))
