@@ -1071,6 +1071,16 @@ def test_the_table_is_sorted_filtered_downloaded_and_walked_by_keys(opened, tmp_
     assert page.locator("#trials tr[data-trial]").count() < 60, "only the rows in sight are made"
 
 
+def test_a_choice_of_numbers_and_a_word_is_sorted_by_its_numbers(opened):
+    batches = ["8", "16", "128", "auto"]
+    space = Space(learning_rate=log_uniform(1e-4, 1), batch=choice(*batches[::-1]))
+    page = opened(made(trials=16, space=space, diverged=0, seed=2))
+    for order in (batches, batches[::-1]):
+        page.locator("#trials th button", has_text="batch").click()
+        cells = page.locator("#trials tr[data-trial] td:nth-child(4)").all_text_contents()
+        assert list(dict.fromkeys(cells)) == order
+
+
 def test_all_diverged_is_told_with_the_rates_to_try(opened):
     """No winner, no panels, no table; what can be said is said."""
     results = made(diverged=1.1)

@@ -66,21 +66,21 @@ def choose(
         seconds: `(points, caps) -> seconds` to train these points in one program with that room.
         program: seconds to compile one program more.
     """
-    several = candidates(space, widths) if widths else []
-    if not several:
+    ascending = candidates(space, widths) if widths else []
+    if not ascending:
         return []
     points = space.filled(space.sample(MEMBERS))
-    need = levels(points, several)
+    need = levels(points, ascending)
 
     def together(first: int, end: int) -> float:
         """Seconds of one program for the points with a level in first..end-1."""
         rows = np.flatnonzero((need >= first) & (need < end))
-        return program + (seconds(take(points, rows), several[end - 1]) if len(rows) else 0.0)
+        return program + (seconds(take(points, rows), ascending[end - 1]) if len(rows) else 0.0)
 
     best: list[tuple[float, list[Caps]]] = [(0.0, [])]  # (seconds, caps) for the first 0, 1, ... candidates
-    for end in range(1, len(several) + 1):
+    for end in range(1, len(ascending) + 1):
         ways = [(best[first][0] + together(first, end), first) for first in range(end)]
         least, first = min(ways)
-        best.append((least, [*best[first][1], several[end - 1]]))
+        best.append((least, [*best[first][1], ascending[end - 1]]))
     least, chosen = best[-1]
-    return chosen if least <= WORTH * together(0, len(several)) else several[-1:]
+    return chosen if least <= WORTH * together(0, len(ascending)) else ascending[-1:]

@@ -173,12 +173,12 @@ class Work:
             ),
             "buckets": (shapes, [(rows, full) for rows in group(columns(shapes), trials).values()]),
         }
-        plans = []
+        costs = []
         for plan, (shared, parts) in programs.items():
             each_part = [self.padded(take(points, rows), widest, each, shared) for rows, widest in parts]
             flops, seconds = map(sum, zip(*each_part, strict=True))
-            plans.append(Cost(plan, len(parts), flops, len(parts) * self.compiling(shared), seconds / self.speed))
-        return plans
+            costs.append(Cost(plan, len(parts), flops, len(parts) * self.compiling(shared), seconds / self.speed))
+        return costs
 
 
 def in_lanes(members: int, lanes: int) -> int:

@@ -67,10 +67,8 @@ function take(told) {
     anew();
   }
   if (told.status !== undefined) status = told.status;
-  if (told.figures) {
-    figures = told.figures;
-    lead();
-  }
+  figures = told.figures ?? figures;
+  if (told.figures || told.anew || told.trials !== undefined) lead();
   for (const line of told.log ?? []) log(line);
   const last = told.log?.findLast((line) => line.trial === picked);
   if (last) say(last.by === "user" ? "" : last.text);
@@ -90,7 +88,6 @@ function begin(known) {
   curves = [];
   places = new Map();
   status = "";
-  figures = {};
   chart?.destroy();
   chart = null;
   box("log").replaceChildren();
@@ -116,7 +113,6 @@ function cast(told) {
   drawn = told.drawn ?? Array.from({ length: count }, (_, trial) => trial);
   places = new Map(drawn.map((trial, place) => [trial, place]));
   while (curves.length < drawn.length) curves.push([]);
-  lead();
   const several = drawn.length < count ? `${drawn.length} of ${count} curves are drawn. ` : "";
   box("hint").textContent = `${several}Point at a curve to see which trial it is; click it to pick it.`;
   chart?.destroy();

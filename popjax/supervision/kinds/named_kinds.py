@@ -63,8 +63,8 @@ def check_in_place(what: str, kind: type[Kind], targets: Targets, y: np.ndarray,
         return  # no classes, or others than the values by name
     if (wrong := np.asarray(labels)[targets.y.astype(int)] != texts).any():
         row = int(wrong.argmax())
-        told = f"gives row {row} the class {labels[int(targets.y[row])]}, and its target is {texts[row]}"
-        raise ValueError(f"{what} {told}; let the classes be in the order of their numbers")
+        mismatch = f"gives row {row} the class {labels[int(targets.y[row])]}, and its target is {texts[row]}"
+        raise ValueError(f"{what} {mismatch}; let the classes be in the order of their numbers")
 
 
 def kind_of(dataset: Dataset, loss: Callable[..., Any] | None, scale: np.ndarray) -> Kind:
