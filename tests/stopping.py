@@ -29,13 +29,13 @@ popjax.engine.checkpoint.EVERY, popjax.engine.checkpoint.SHARE = 0.0, float("inf
 left, replace = int(sys.argv.pop()), os.replace
 def counting(source, target):
     global left
-    left -= 1
+    left -= os.path.abspath(target).startswith(os.getcwd())  # not the programs, which are kept beside all runs
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     replace(source, target)
 os.replace = counting
 """
-"""The beginning of a program that is killed before its n-th rename, n being its last argument; 0: never."""
+"""The beginning of a program that is killed before its n-th rename in its directory; n, its last argument; 0: never."""
 
 SWEEP = (
     DIES

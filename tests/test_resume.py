@@ -308,9 +308,10 @@ class Count(pj.Callback):
     def epoch(self, result):
         self.epochs += len(result.trial)
 counts = Count()
-pj.search(pj.Task(init, epoch, ()), pj.Space(learning_rate=pj.log_uniform(1e-3, 1)), trials=40, epochs=5,
-          out=sys.argv[1], resume=sys.argv[2] == "resume", rank=pj.best(keep=2), callbacks=[counts])
-print(counts.epochs)
+def run(**options):
+    pj.search(pj.Task(init, epoch, ()), pj.Space(learning_rate=pj.log_uniform(1e-3, 1)), trials=40, epochs=5,
+              out=sys.argv[1], resume=sys.argv[2] == "resume", rank=pj.best(keep=2), callbacks=[counts], **options)
+    print(counts.epochs)
 """
 )
 
@@ -320,11 +321,11 @@ print(counts.epochs)
 def test_killed_at_any_write_it_goes_on(python, tmp_path, kills):
     """SIGKILL before the n-th rename, up to three times in one run; then the tables are the same bytes."""
     for number, kill_at in enumerate(kills):
-        died = python(RUN, "run", "resume" if number else "new", kill_at)
+        died = python(RUN + "run()", "run", "resume" if number else "new", kill_at)
         assert died.returncode == -signal.SIGKILL, died.stderr
     epochs = []
     for out in ("run", "whole"):
-        ended = python(RUN, out, "resume", 0)
+        ended = python(RUN + "run()", out, "resume", 0)
         assert ended.returncode == 0, ended.stderr
         epochs.append(int(ended.stdout))
     assert_same_files(tmp_path / "whole", tmp_path / "run")

@@ -194,8 +194,8 @@ def test_a_resumed_run_reads_the_recorded_ones(tmp_path):
 @pytest.mark.kill
 @pytest.mark.parametrize("sampler", ["random", "sobol", "tpe"])
 def test_killed_at_any_write_it_ends_as_the_run_left_alone(python, tmp_path, sampler):
-    code = test_resume.RUN.rstrip().removesuffix(")") + (
-        f', sampler="{sampler}", start=None if sys.argv[2] == "resume" else [{{"learning_rate": 0.5}}, {{}}])'
+    code = test_resume.RUN + (
+        f'run(sampler="{sampler}", start=None if sys.argv[2] == "resume" else [{{"learning_rate": 0.5}}, {{}}])'
     )
     whole = python(code, "whole", "new", 0)
     assert whole.returncode == 0, whole.stderr
