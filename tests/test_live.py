@@ -234,6 +234,11 @@ def test_a_tab_that_was_cut_off_catches_up(start, tab):
     there = tab(f"http://127.0.0.1:{cable.port}/?token={page.token}", cut=True)
     assert page.ask(verb="stop", trial=2)[0] in (200, 202)
     until(there, "document.querySelectorAll('#log li').length === 1")
+    there.fill("#number", "2")
+    there.press("#number", "Enter")
+    until(there, "details?.status === 's'")
+    there.check("#decades")
+    there.evaluate("say('heard')")
     cable.cut(False)
     there.wait_for_selector("#link.cut")
     known = there.evaluate("curves[0].length")
@@ -243,6 +248,8 @@ def test_a_tab_that_was_cut_off_catches_up(start, tab):
     there.wait_for_selector("#link.lives", timeout=20_000)
     until(there, f"curves[0].length > {known + 3} && document.querySelectorAll('#log li').length === 2")
     assert decisions(there) == ["trial 4 stopped", "trial 2 stopped"]
+    assert there.is_checked("#decades"), "as it was left"
+    assert there.inner_text("#said") == "heard", "the log's old lines are no news"
     there.click("#pause")
     until(there, "document.getElementById('pause').textContent === 'Go on'")
     at_rest(page)
@@ -375,6 +382,45 @@ def test_the_best_of_more_trials_than_are_drawn_is_drawn_too(tab):
     board.finish()
     page.wait_for_selector("#link.cut")
     serving.close()
+
+
+def test_the_picked_trial_follows_whoever_changes_it(tab):
+    """Its page shows what a program sets for it, or for all."""
+    lived = session()
+    page = tab(lived.live())
+    lived.train(1)
+    page.fill("#number", "1")
+    page.press("#number", "Enter")
+    rate = "details?.hparams.find((row) => row.name === 'rate').value"
+    until(page, f"{rate} === 0.2")
+    lived.set(1, rate=0.05)
+    until(page, f"{rate} === 0.05")
+    lived.set(rate=0.025)
+    until(page, f"{rate} === 0.025")
+    assert page.input_value("#hparams tr:has-text('rate') input[type=number]") == "0.025"
+    lived.page.close()
+
+
+def halving(problem):
+    """Every trial trains on, after each epoch at half the rate."""
+
+    def step(epoch, trials):
+        if epoch == 0:
+            points = problem.propose(problem.trials)
+            return 1, pj.Decision(add=points, until=dict.fromkeys(range(problem.trials), 1))
+        every = range(problem.trials if epoch < problem.epochs else 0)
+        rates = {trial: {"rate": float(trials.points["rate"][trial]) / 2} for trial in every}
+        return epoch + 1, pj.Decision(until=dict.fromkeys(every, epoch + 1), set=rates)
+
+    return pj.Scheduler(lambda: 0, step)
+
+
+def test_what_a_scheduler_sets_is_in_the_log():
+    live = pj.live.Live()
+    pj.search(TASK, SPACE, trials=14, epochs=3, scheduler=halving, live=live)
+    named = ", ".join(map(str, range(12)))
+    lines = [line["text"] for _, line in live.board.lines]
+    assert lines.count(f"14 trials got other hyperparameters: {named}, ...") == 2
 
 
 def without(headers, *names):
@@ -781,6 +827,9 @@ def test_a_session_that_trains_is_paused_steered_and_ended():
     assert page.ask(verb="end") == (200, {})
     thread.join(60)
     assert not thread.is_alive()
+    assert lived.page.board.figures["ending"] is False, "its button can be pressed again"
+    assert page.ask(verb="end") == (200, {})
+    assert lived.page.board.figures["ending"] is False, "nothing trains"
     assert lived.hparams["rate"][0] == 0.01
     lived.page.person.ask(Change("resume"))
     before = lived.epoch

@@ -1029,6 +1029,11 @@ def test_axes_are_selected_on_by_keys(opened):
     below = ((rate >= 0.2) & (rate <= 0.95)).sum()
     assert selected(page)[0] == f"{int(below)} of 120 trials selected"
     assert axis.get_attribute("aria-valuetext") == "20 to 95 percent of the axis"
+    for _ in range(5):
+        page.keyboard.press("ArrowUp")
+    page.evaluate(frame)
+    low, high = map(int, axis.get_attribute("aria-valuetext").removesuffix(" percent of the axis").split(" to "))
+    assert (high - low, high > 100) == (75, True), "as wide as it was, also where the axis ends"
     page.keyboard.press("Delete")
     page.evaluate(frame)
     assert selected(page)[0].startswith("120 of 120 trials")
@@ -1055,6 +1060,7 @@ def test_the_table_is_sorted_filtered_downloaded_and_walked_by_keys(opened, tmp_
     download.value.save_as(tmp_path / "trials.csv")
     rows = list(csv.DictReader((tmp_path / "trials.csv").read_text(encoding="utf-8").splitlines()))
     assert {row["status"] for row in rows} == {"diverged"}
+    assert {row["rank"] for row in rows} == {""}, "what is absent is an empty cell"
     assert sorted(int(row["trial"]) for row in rows) == np.flatnonzero(results.diverged).tolist()
     page.select_option("#status", "")
     page.get_by_role("button", name="rank").click()

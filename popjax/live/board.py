@@ -172,7 +172,7 @@ class Board:
         if pieces:
             message["curves"] = [[trial, first, five_digits(values)] for trial, first, values in pieces]
         if news:
-            message["log"] = [line for _, line in news]
+            message["log"] = [line | {"number": number} for number, line in news]
         if status != cursor.status:
             message["status"] = cursor.status = status
         if figures != cursor.figures:

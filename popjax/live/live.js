@@ -31,6 +31,7 @@ let alone = null;
 let colors = {};
 let decided = false; // by the user, whether there are decades
 let leader = null; // the curve of the best trial, if it is not among those drawn
+let heard = 0; // lines of the log, of which a stream that begins again tells all
 let stale = false; // whether the figures are to be drawn again
 
 // -- what the server tells
@@ -70,12 +71,14 @@ function take(told) {
   figures = told.figures ?? figures;
   if (told.figures || told.anew || told.trials !== undefined) lead();
   for (const line of told.log ?? []) log(line);
-  const last = told.log?.findLast((line) => line.trial === picked);
+  const news = (told.log ?? []).filter((line) => line.number >= heard);
+  heard = Math.max(heard, ...news.map((line) => line.number + 1));
+  const last = news.findLast((line) => line.trial === picked);
   if (last) say(last.by === "user" ? "" : last.text);
   if (told.over) return over(told);
   if (told.elsewhere) return rest(told.elsewhere);
   const letter = status[places.get(picked)];
-  if (told.log?.some((line) => line.trial === picked || about.one) || letter !== details?.status) look();
+  if (news.some((line) => line.trial === picked || line.trial === undefined || about.one) || letter !== details?.status) look();
   else if (told.curves?.some(([trial]) => trial === picked)) stands();
   cards();
   stale = true;
@@ -83,6 +86,7 @@ function take(told) {
 
 // a stream begins: everything is told again
 function begin(known) {
+  const other = about?.metric !== known.metric;
   about = known;
   drawn = [];
   curves = [];
@@ -94,10 +98,12 @@ function begin(known) {
   box("title").textContent = about.title;
   const options = about.metrics.map((name) => new Option(name, name, false, name === about.metric));
   box("metric").replaceChildren(...options);
-  decided = false;
   leader = null;
   box("cards").replaceChildren();
-  box("decades").checked = LOSSES.test(about.metric) || (about.mode === "min" && about.metric === about.metrics[0]);
+  if (other) {
+    decided = false;
+    box("decades").checked = LOSSES.test(about.metric) || (about.mode === "min" && about.metric === about.metrics[0]);
+  }
   for (const verb of ["pause", "end", "stop", "lift", "save"]) box(verb).hidden = !about.verbs.includes(verb);
   box("cloning").hidden = !about.verbs.includes("clone");
   box("backing").hidden = !about.verbs.includes("back");

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 VERBS = ("set", "clone", "stop", "lift", "pause", "resume", "end")
 REFRESH = 0.2  # seconds between two updates of the figures
-COPIES = 12  # largest number of copies that a line of the log names
+NAMED = 12  # largest number of trials that a line of the log names
 
 
 class Live(Progress, Steered):
@@ -66,13 +66,6 @@ class Live(Progress, Steered):
 
     def decision(self, decision: Decision, trials: Trials) -> None:
         super().decision(decision, trials)
-        changes = changes_of(decision)
-        for change in changes:
-            self.board.tell(in_words(change), change["trial"], "user")
-        if copied := decision.copy.keys() - {change["trial"] for change in changes}:
-            pairs = [f"{trial} of {decision.copy[trial]}" for trial in sorted(copied)]
-            named = ", ".join(pairs[:COPIES]) + (", ..." if len(pairs) > COPIES else "")
-            self.board.tell(f"{plural(len(copied), 'trial')} became copies of better ones: {named}")
         self.rungs |= isinstance(decision.notes, Mapping) and "rungs" in decision.notes
         trials = trials_after(decision, trials, self.run)
         more = len(trials.epochs) - len(self.told)
@@ -84,7 +77,21 @@ class Live(Progress, Steered):
         shown = np.append(self.board.epochs, np.zeros(len(trials.epochs), np.int64))[: len(trials.epochs)]
         epochs = np.where(trials.complete & (shown > 0), shown, trials.epochs)  # of one that rests, as trained
         self.board.show(trials.curves, epochs, status, trials.points, trials.settable)
+        self.log(decision)
         self.refresh()
+
+    def log(self, decision: Decision) -> None:
+        """Log whose hyperparameters a decision changes, once they are shown: a tab then asks for them again."""
+        changes = changes_of(decision)
+        for change in changes:
+            self.board.tell(in_words(change), change["trial"], "user")
+        by_person = {change["trial"] for change in changes}
+        if copied := sorted(decision.copy.keys() - by_person):
+            named = listed([f"{trial} of {decision.copy[trial]}" for trial in copied])
+            self.board.tell(f"{plural(len(copied), 'trial')} became copies of better ones: {named}")
+        if changed := sorted(decision.set.keys() - decision.copy.keys() - by_person):
+            named = listed([str(trial) for trial in changed])
+            self.board.tell(f"{plural(len(changed), 'trial')} got other hyperparameters: {named}")
 
     def epoch(self, result: "EpochResult") -> None:
         place = result.trial, result.fold, result.repeat
@@ -142,6 +149,15 @@ class Live(Progress, Steered):
 
 ENDED = {Status.COMPLETE: DONE, Status.PRUNED: WAITS, Status.STOPPED: STOPPED, Status.DIVERGED: DIVERGED}
 NAMES = {NEW: "not begun", TRAINS: "train", WAITS: "wait", STOPPED: "stopped", DIVERGED: "diverged", DONE: "done"}
+
+
+def listed(names: list[str]) -> str:
+    """Names with commas; of many, the first.
+
+    >>> listed(["3", "5"])
+    '3, 5'
+    """
+    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
 
 
 def trials_after(decision: Decision, trials: Trials, run: Run) -> Trials:

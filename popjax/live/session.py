@@ -58,6 +58,7 @@ class SessionPage:
         self.verbs = verbs
         self.press = press
         self.hand = ThreadPoolExecutor(1, "popjax-page")
+        self.training = False
 
     @property
     def address(self) -> str:
@@ -104,11 +105,17 @@ class SessionPage:
             stop: the session's own flag, which an interrupt sets; it ends a pause, too.
         """
         if first:
+            self.training = True
             self.person.stop.clear()
         self.catch_up()
         self.person.wait(stop)
         self.catch_up()
         return not (self.person.stop.is_set() or stop.is_set())
+
+    def rest(self) -> None:
+        """Training has returned, so there is nothing to end."""
+        self.training = False
+        self.refresh()
 
     def show(self, shown: Shown, line: str = "", trial: int | None = None) -> None:
         """Show a snapshot, and log `line`, the last change."""
@@ -136,7 +143,7 @@ class SessionPage:
             "epoch": int(board.epochs.max(initial=0)),
             "counts": {name: board.status.count(letter) for letter, name in names.items()},
             "paused": self.person.paused,
-            "ending": self.person.stop.is_set(),
+            "ending": self.training and self.person.stop.is_set(),
         }
 
     def close(self) -> None:

@@ -142,8 +142,10 @@ function parallelCoordinates(box, data, colors, on, kept) {
       const [from, to] = brushes[at] ?? [top, bottom], step = height / 20, move = { ArrowUp: -step, ArrowDown: step }[event.key];
       if (move && event.shiftKey) brushes[at] = [from, Math.min(Math.max(to + move, from + step), total)]; // its lower end
       else if (move && brushes[at] === null) brushes[at] = move > 0 ? [top + step, bottom] : [top, bottom - step];
-      else if (move) brushes[at] = [from + move, to + move].map((y) => Math.min(Math.max(y, top - 6), total));
-      else if (event.key === "Delete" || event.key === "Backspace") brushes[at] = null;
+      else if (move) {
+        const moved = Math.min(Math.max(move, top - 6 - from), total - to); // to the end of the axis, as wide as it is
+        brushes[at] = [from + moved, to + moved];
+      } else if (event.key === "Delete" || event.key === "Backspace") brushes[at] = null;
       else return;
       event.preventDefault();
       show();

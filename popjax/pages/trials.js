@@ -134,7 +134,8 @@ function trialTable(data, pick) {
   });
   document.getElementById("download").addEventListener("click", () => {
     const quoted = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-    const lines = [columns.map((column) => column.name), ...rows.map((trial) => columns.map((column) => (column.plain ?? column.text)(trial)))];
+    const plain = (column, trial) => (column.plain ?? column.text)(trial).replace(/^–$/, "");
+    const lines = [columns.map((column) => column.name), ...rows.map((trial) => columns.map((column) => plain(column, trial)))];
     const link = made("a", undefined, { download: "trials.csv" });
     link.href = URL.createObjectURL(new Blob([lines.map((line) => line.map(quoted).join(",") + "\n").join("")], { type: "text/csv" }));
     link.click();

@@ -222,18 +222,25 @@ class Session:
         Raises KeyboardInterrupt after an interrupt.
         """
         check_count("epochs", epochs)
-        stop = self.trainer.timer.stop
-        with interruptible(stop, STOPPING):
-            for number in range(epochs):
-                if stop.is_set() or (self.page is not None and not self.page.go_on(number == 0, stop)):
-                    break
-                with self.alone:
-                    going = np.flatnonzero(~self.timeline.stopped).tolist()
-                    if not going or not self._act(Decision(until=dict.fromkeys(going, self.epoch + 1))):
-                        break
-                    self._show()
+        with interruptible(self.trainer.timer.stop, STOPPING):
+            try:
+                self._train(epochs)
+            finally:
+                if self.page is not None:
+                    self.page.rest()
             if commit:
                 self.commit()
+
+    def _train(self, epochs: int) -> None:
+        stop = self.trainer.timer.stop
+        for number in range(epochs):
+            if stop.is_set() or (self.page is not None and not self.page.go_on(number == 0, stop)):
+                break
+            with self.alone:
+                going = np.flatnonzero(~self.timeline.stopped).tolist()
+                if not going or not self._act(Decision(until=dict.fromkeys(going, self.epoch + 1))):
+                    break
+                self._show()
 
     def commit(self) -> None:
         """Make the states and, in curves.parquet, the curves durable, if there is a directory."""
