@@ -6,20 +6,25 @@ import re
 import shutil
 import signal
 import threading
+from collections import Counter
 
 import jax
 import numpy as np
 import pytest
 import steering_task
+import stopping
 import warm
 from steering_task import DATA, EPOCHS, SPACE, TASK, everything, search, sets_once
 from test_compilations import compilations
 
 import popjax as pj
 from popjax.engine.backends.local import Batch as Training
+from popjax.engine.memory import host_total
 from popjax.engine.states import States
+from popjax.engine.trainer import Trainer
 from popjax.scheduler import best_first
 from popjax.store.decisions import Step, content_of_line
+from popjax.store.files import read_arrays
 from popjax.store.journal import Journal
 from popjax.tuning.callbacks.progress import Progress
 from popjax.tuning.schedulers.plain import plain
@@ -545,6 +550,60 @@ def test_states_that_are_given_up_are_trained_again_to_the_same_bits(python, tmp
     kills(python, [("commit", number) for number in (1, 4, 6, 3)], every=0.0, waiting=0)
     for name in FILES:
         assert (tmp_path / "run" / name).read_bytes() == (uninterrupted / name).read_bytes(), name
+
+
+def test_states_that_wait_on_disk_are_read_together(tmp_path, monkeypatch):
+    """A file with the states of many cohorts is read once for those that train on, and the results are the same."""
+    trials, leaf = 256, 1024
+    init = lambda key, hparams, data: jax.random.normal(key, (leaf,))
+
+    def epoch(state, hparams, data):
+        state = state * hparams["rate"]
+        return state, {"loss": (state**2).sum()}
+
+    task, space = pj.Task(init, epoch, ()), pj.Space(rate=pj.uniform(0.3, 0.99))
+    asked = {"trials": trials, "epochs": 4, "scheduler": "halving"}
+    free = pj.search(task, space, **asked)
+    apply, reads = Trainer._apply, Counter()
+
+    def counted(path, *digest):
+        reads[path.name] += 1
+        return read_arrays(path, *digest)
+
+    monkeypatch.setattr("popjax.store.commits.read_arrays", counted)
+    monkeypatch.setattr("popjax.engine.trainer.WAITING", 1.5 * trials * 4 * leaf / host_total())
+    monkeypatch.setattr(Trainer, "_apply", lambda trainer, decision: (trainer.commit(), apply(trainer, decision)))
+    bounded = pj.search(task, space, out=tmp_path / "run", **asked)
+    assert max(reads.values()) == 1
+    np.testing.assert_array_equal(bounded.members["loss"], free.members["loss"])
+
+
+@pytest.mark.parametrize("state", [[], {}, 0, False, ""], ids=repr)
+def test_an_empty_state_is_there_again_when_a_run_goes_on(tmp_path, state):
+    """It tells a scheduler that it has begun, as any other does."""
+
+    def whole(problem):
+        def step(known, trials):
+            if known is None:
+                until = dict.fromkeys(range(problem.trials), 1)
+                return state, pj.Decision(add=problem.propose(problem.trials), until=until)
+            going = range(problem.trials if trials.epochs.max() < problem.epochs else 0)
+            return known, pj.Decision(until={trial: int(trials.epochs[trial]) + 1 for trial in going})
+
+        return pj.Scheduler(lambda: None, step)
+
+    stop = threading.Event()
+
+    class Stopping(pj.Callback):
+        def epoch(self, result):
+            if result.epoch == 1:
+                stop.set()
+
+    again = functools.partial(stopping.search, TASK, SPACE, trials=4, epochs=4, scheduler=whole)
+    stopped = again(out=tmp_path / "run", stop=stop, callbacks=[Stopping()])
+    assert stopped.epochs_run.max() < 4
+    resumed = again(out=tmp_path / "run", resume=True)
+    np.testing.assert_array_equal(resumed.members["loss"], again().members["loss"])
 
 
 def test_a_stop_while_a_source_is_trained_again_loses_nothing(tmp_path, uninterrupted, monkeypatch):

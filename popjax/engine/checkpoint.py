@@ -93,7 +93,7 @@ class Checkpoint:
         for cohort in list(self.states.cohorts) if ahead else ():
             rows = np.array([member in ahead for member in cohort.members.tolist()])
             if rows.any():
-                self.settle(cohort.on_host().take(rows))
+                self.settle(cohort.take(rows))
 
     def save(self) -> None:
         """Commit if a long epoch was taken, or if it is due and all segments with short epochs have answered.

@@ -12,7 +12,7 @@ from popjax.core.trees import from_host, named_leaves, to_host, unnamed
 from popjax.engine.best_epoch import Training
 from popjax.engine.member import SHARDED, mesh
 from popjax.engine.plan import Lanes
-from popjax.store.cohort import Arrays
+from popjax.store.cohort import Arrays, OnHost
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,6 +37,14 @@ class OnDevices:
     def arrays(self) -> Arrays:
         """Name -> array (members, ...), copied to the host."""
         return {name: array[self.places] for name, array in named_leaves(to_host(self.training)).items()}
+
+    def off_devices(self) -> OnHost:
+        """A copy on the host."""
+        return OnHost(self.arrays())
+
+    def take(self, rows: np.ndarray | slice) -> OnHost:
+        """The state of some members, on the host."""
+        return self.off_devices().take(rows)
 
 
 def to_devices(like: Any, arrays: Arrays, places: np.ndarray, devices: int) -> Training:

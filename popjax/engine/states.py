@@ -57,17 +57,26 @@ class States:
         """
         table = self.table
         over = table.end_segment(cohort.members, cohort.epoch)
+        early = over if table.last is not None and table.patience is not None else over[:0]
+        members = table.numbering.members(early)
         if cohort.epoch == table.last:
             self.offer(cohort)
+            rested = []
         else:
-            trials = table.numbering.trials(cohort.members)
-            self.keep(cohort, bool(table.pinned[trials].any() or table.rests(cohort.members).any()))
-        if table.last is None or table.patience is None or not len(over):
-            return []
-        rested = self.take(table.numbering.members(over))
+            rested = self._wait(cohort, np.isin(cohort.members, members))
+        rested = gathered([*rested, *self.take(np.setdiff1d(members, cohort.members))])
         for ended in rested:
             self.offer(ended)
         return rested
+
+    def _wait(self, cohort: Cohort, ended: np.ndarray) -> list[Cohort]:
+        """Keep a cohort but for the members in `ended`, bool (members,); these are returned."""
+        cohort = cohort.off_devices() if ended.any() else cohort
+        table, waiting = self.table, cohort.take(~ended)
+        if len(waiting.members):
+            trials = table.numbering.trials(waiting.members)
+            self.keep(waiting, bool(table.pinned[trials].any() or table.rests(waiting.members).any()))
+        return [cohort.take(ended)] if ended.any() else []
 
     def offer(self, cohort: Cohort) -> None:
         """Keep the states of ended members: of the best trials, and of those of which other members have not ended.
@@ -110,10 +119,13 @@ class States:
         """Member -> name -> array, the states at the epoch that counts of those of `members` that wait with a state."""
         states: dict[int, Arrays] = {}
         for cohort in self.cohorts if len(members) else ():
-            rows = np.flatnonzero(np.isin(cohort.members, members))
-            arrays = counting_state(cohort.arrays()) if len(rows) and cohort.state is not None else {}
-            for row in rows if arrays else ():
-                states[int(cohort.members[row])] = {name: array[row].copy() for name, array in arrays.items()}
+            rows = np.isin(cohort.members, members)
+            if cohort.state is None or not rows.any():
+                continue
+            own = cohort.take(rows)
+            arrays = counting_state(own.arrays())
+            for row, member in enumerate(own.members.tolist()):
+                states[member] = {name: array[row].copy() for name, array in arrays.items()}
         return states
 
     @property
@@ -146,14 +158,14 @@ class States:
             if isinstance(cohort.state, OnDevices) and behind.all() and len(set(goals.tolist())) == 1:
                 due.append((cohort, int(goals[0])))
                 continue
-            cohort = cohort.on_host()
+            cohort = cohort.off_devices()
             if not behind.all():
                 staying.append(cohort.take(~behind))
             for goal in np.unique(goals[behind]).tolist():
                 key = cohort.bucket, cohort.epoch, goal, cohort.state is None
                 loose.setdefault(key, []).append(cohort.take(goals == goal))
         self.put(staying)
-        due += [(join(cohorts), key[2]) for key, cohorts in loose.items()]
+        due += [(join(cohorts).on_host(), key[2]) for key, cohorts in loose.items()]
         return sorted(due, key=lambda pair: pair[0].bucket)
 
     def _check_trainable(self, cohort: Cohort) -> None:
@@ -165,18 +177,21 @@ class States:
             raise MemoryError(f"{lost}: resume the run from its last commit, or start it again")
 
     def take(self, members: np.ndarray, which: Callable[[Cohort], bool] = lambda cohort: True) -> list[Cohort]:
-        """Take out these members, of the cohorts that satisfy `which`; on the host, in as few cohorts as possible."""
+        """Take out these members, of the cohorts that satisfy `which`; in as few cohorts as possible."""
+        wanted = np.zeros(self.table.epochs.size, bool)
+        wanted[members] = True
         taken, staying = [], []
-        for cohort in self.cohorts:
-            rows = np.isin(cohort.members, members)
+        for cohort in self.cohorts if len(members) else ():
+            rows = wanted[cohort.members]
             if not rows.any() or not which(cohort):
                 staying.append(cohort)
                 continue
-            cohort = cohort.on_host()
+            cohort = cohort.off_devices()
             taken.append(cohort.take(rows))
             if not rows.all():
                 staying.append(cohort.take(~rows))
-        self.put(staying)
+        if taken:
+            self.put(staying)
         return gathered(taken)
 
     def behind(self, trials: Iterable[int]) -> list[Cohort]:
@@ -206,14 +221,27 @@ class States:
             pairs = [(row, at) for row, member in own for at in np.flatnonzero(from_members == member)]
             if pairs:
                 rows, at = map(np.array, zip(*pairs, strict=True))
-                copied.append(dataclasses.replace(cohort.on_host().take(rows), members=to_members[at]))
+                copied.append(dataclasses.replace(cohort.take(rows).on_host(), members=to_members[at]))
         return copied
 
     def to_disk(self, commits: Commits) -> None:
-        """If more than half of the bound is used, drop the states that files hold; they are read when needed."""
-        if self.bound is not None and self._bytes > self.bound / 2:
-            on_disk = lambda cohort: dataclasses.replace(cohort, state=OnDisk(commits, cohort.members))
-            self.put(on_disk(cohort) if commits.holds(cohort) else cohort for cohort in self.cohorts)
+        """If more than half of the bound is used, drop the states that files hold; they are read when needed.
+
+        They are read together: a file holds many cohorts.
+        """
+        if self.bound is None or self._bytes <= self.bound / 2:
+            return
+        held: dict[tuple[int, int], list[np.ndarray]] = {}
+        staying = []
+        for cohort in self.cohorts:
+            if commits.holds(cohort):
+                held.setdefault((cohort.bucket, cohort.epoch), []).append(cohort.members)
+            else:
+                staying.append(cohort)
+        for (bucket, epoch), parts in held.items():
+            members = np.concatenate(parts)
+            staying.append(Cohort(bucket, members, epoch, OnDisk(commits, members)))
+        self.put(staying)
 
     def on_host(self) -> list[Cohort]:
         """All cohorts, with their states on the host."""

@@ -23,6 +23,12 @@ class State(Protocol):
         Where the best epoch is kept, also the leaves of its state by path below "best".
         """
 
+    def off_devices(self) -> "State":
+        """The state where some members of it can be taken: of one on devices a copy on the host, else itself."""
+
+    def take(self, rows: np.ndarray | slice) -> "State":
+        """The state of some members, by mask, indices or slice."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class OnHost:
@@ -38,6 +44,14 @@ class OnHost:
     def arrays(self) -> Arrays:
         """The arrays themselves, not copied."""
         return self.held
+
+    def off_devices(self) -> Self:
+        """Itself."""
+        return self
+
+    def take(self, rows: np.ndarray | slice) -> "OnHost":
+        """The arrays of some members."""
+        return OnHost({name: array[rows] for name, array in self.held.items()})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -73,11 +87,18 @@ class Cohort:
             return self
         return dataclasses.replace(self, state=OnHost(self.arrays()))
 
+    def off_devices(self) -> Self:
+        """The cohort with its state on the host or on disk."""
+        return self if self.state is None else dataclasses.replace(self, state=self.state.off_devices())
+
     def take(self, rows: np.ndarray | slice) -> Self:
-        """The cohort of some members, by mask, indices or slice, on the host; itself for a mask of all."""
+        """The cohort of some members, by mask, indices or slice, off the devices; itself for a mask of all.
+
+        What is on disk stays there.
+        """
         if isinstance(rows, np.ndarray) and rows.dtype == bool and rows.all():
             return self
-        state = None if self.state is None else OnHost({n: array[rows] for n, array in self.arrays().items()})
+        state = None if self.state is None else self.state.off_devices().take(rows)
         return dataclasses.replace(self, members=self.members[rows], state=state)
 
     def cut(self, size: int) -> list[Self]:

@@ -113,6 +113,14 @@ class OnDisk:
         rows = np.searchsorted(cohort.members, self.members)
         return {name: array[rows] for name, array in cohort.arrays().items()}
 
+    def off_devices(self) -> Self:
+        """Itself."""
+        return self
+
+    def take(self, rows: np.ndarray | slice) -> "OnDisk":
+        """The state of some members, which is not read yet."""
+        return OnDisk(self.commits, self.members[rows])
+
 
 class Commits:
     """The commits of a run in a directory.
@@ -136,6 +144,7 @@ class Commits:
         self._files: list[tuple[str, list[Cohort]]] = []  # settled files in order, states on disk
         self._digests: dict[str, str] = {}
         self._new: list[Record] = []
+        self._most = 0  # records in `_new`, beyond which those without a live member are let go
         self._latest: dict[int, Cohort] = {}  # member -> settled cohort with its latest record
         self.number = max(commit_numbers(directory), default=0)
         self._manifests: dict[int, list[str]] = {}
@@ -178,8 +187,11 @@ class Commits:
     def settle(self, record: Record) -> None:
         """Take the record of members that are not in training: complete, without a state, or waiting, with it."""
         self._forget(record.cohort.members)
-        self._new = [new for new in self._new if self._live(new.cohort).any()] + [record]
+        self._new.append(record)
         self._register([record.cohort])
+        if len(self._new) > self._most:
+            self._new = [new for new in self._new if self._live(new.cohort).any()]
+            self._most = 2 * len(self._new)
 
     def stand(self, record: Record) -> None:
         """Take the record of members in training, in their current state."""

@@ -99,7 +99,7 @@ def content_of_line(line: bytes) -> dict[str, Any] | None:
 
 
 def line_content(step: Step | Remark) -> dict[str, Any]:
-    """Content of a line as JSON values, without empty fields."""
+    """Content of a line as JSON values, without empty fields; an empty state is one."""
     if isinstance(step, Remark):
         return {step.verb: step.value}
     decision = step.decision
@@ -113,9 +113,9 @@ def line_content(step: Step | Remark) -> dict[str, Any]:
         "goal": runs(step.goal),
         "stopped": [int(trial) for trial in step.stopped],
         "back": step.back or None,
-        "state": step.state,
     }
-    return {name: value for name, value in content.items() if value not in (None, [], {})}
+    content = {name: value for name, value in content.items() if value not in (None, [], {})}
+    return content if step.state is None else content | {"state": step.state}
 
 
 def step_of(content: Mapping[str, Any], space: Space) -> Step:
