@@ -2099,6 +2099,22 @@ MUTANTS = [
         "test_commits.py -k superseded",
     ),
     Mutant(
+        "a pruned trial ranks by its value",
+        "store/trial_records",
+        "TrialRecords.places",
+        "[-self.reached, np.nan_to_num(values, nan=np.inf)]",
+        "[0 * self.reached, np.nan_to_num(values, nan=np.inf)]",
+        "test_report.py -k trained_further",
+    ),
+    Mutant(
+        "what chooses also compares",
+        "tuning/verdict",
+        "gains",
+        "value[other, choosing:] - value[best, choosing:]",
+        "value[other] - value[best]",
+        "test_retest.py -k lucky",
+    ),
+    Mutant(
         "an empty state is none",
         "store/decisions",
         "line_content",

@@ -335,15 +335,15 @@ def test_retest_names_the_limits_that_leave_nothing_to_compare(command, refused_
 
 def test_what_mattered_is_told_of_the_trials_within_the_limits():
     from popjax.pages.comparison import reached
-    from popjax.pages.importance import among_the_best, value_ranks
+    from popjax.pages.importance import among_the_best
 
     cost = lambda key, hparams: {"loss": hparams["x"], "harm": 1 - hparams["x"]}
     rank = pj.best("loss", subject_to="harm <= 0.5")
     results = pj.search(pj.objective(cost), {"x": pj.uniform(0, 1)}, trials=32, rank=rank)
     outside = ~results.feasible
     assert outside.any()
-    assert value_ranks(results)[outside].min() > value_ranks(results)[~outside].max()
+    assert results.places[outside].min() > results.places[~outside].max()
     assert not among_the_best(results)[outside].any()
     assert reached(results)[1].min() == results.best.value
     none = dataclasses.replace(results, rule=pj.best(pj.Metric("loss", "min"), subject_to="harm <= -1"))
-    assert len(np.unique(value_ranks(none))) == 32
+    assert len(np.unique(none.places)) == 32

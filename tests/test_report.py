@@ -28,7 +28,7 @@ from popjax.pages.axes import axes
 from popjax.pages.expected import expected_best
 from popjax.pages.figures.curves import curves_figure
 from popjax.pages.figures.mattered import values_of
-from popjax.pages.importance import among_the_best, importance, interaction, value_ranks
+from popjax.pages.importance import among_the_best, importance, interaction
 from popjax.scheduler import Status
 from popjax.space.scales import choice, integers, log_integers, log_uniform, one_minus_log_uniform, uniform
 from popjax.space.space import Space
@@ -619,6 +619,26 @@ def test_importance_finds_a_planted_choice():
     assert max(shares, key=shares.get) == "activation"
 
 
+def test_a_pruned_trial_is_behind_those_that_were_trained_further():
+    """Where a loss rises in training, its last value is the lowest, and tells nothing of where it would have ended."""
+
+    def epoch(number, hparams, data):
+        number = number + 1
+        return number, {"loss": 0.1 * hparams["late"] * number + 0.02 * hparams["early"]}
+
+    task = pj.Task(lambda key, hparams, data: 0.0, epoch, ())
+    space = Space(late=uniform(0.5, 1.0), early=uniform(0, 1))
+    whole, halved = (pj.search(task, space, trials=256, epochs=16, scheduler=way) for way in (None, "halving"))
+    assert halved.values["loss"][halved.pruned].max() < halved.best.value, "else this shows nothing"
+    assert halved.places[halved.best.trial] == 0
+    assert among_the_best(halved)[halved.order[:10]].all()
+    assert comparison.reached(halved)[1][-1] == halved.best.value
+    for results in (whole, halved):
+        assert importance(results)["late"] > 0.9
+    assert "How many trials were needed" in report.page(whole)
+    assert "How many trials were needed" not in report.page(halved), "it would be of values that are no ends"
+
+
 @pytest.mark.parametrize(("trials", "diverged"), [(1, 0), (1, 1), (5, 1.1), (2, 0), (3, 0.5), (12, 0.2)])
 def test_importance_of_few_trials_is_no_error(trials, diverged):
     """Nothing to compare gives nothing, twelve trials give something."""
@@ -658,7 +678,7 @@ def test_importance_is_that_of_optuna(trials, seed):
     unit = lambda axis, trial: axis.values[trial] if axis.name in ("activation", "bias") else float(axis.units[trial])
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study()
-    for trial, rank in enumerate(value_ranks(results).tolist()):
+    for trial, rank in enumerate(results.places.tolist()):
         own = [axis for axis in axes(results) if axis.values[trial] is not None]
         params, kinds = {axis.name: unit(axis, trial) for axis in own}, {axis.name: kind(axis) for axis in own}
         study.add_trial(optuna.trial.create_trial(params=params, distributions=kinds, value=float(rank)))
@@ -1183,7 +1203,7 @@ def test_the_command_line_that_made_the_run():
 
 
 def test_the_best_by_then_is_that_of_a_loop_over_rounds_and_epochs():
-    """Each trial counts by its last record until then; a diverged one, and one not begun, counts as training alone."""
+    """A trial counts by its last record until then, a pruned one while it trains; others count as training alone."""
     whole = made(trials=12, epochs=6)
     done = np.where(np.arange(12) % 3 == 0, 6, 2)
     rounds = np.arange(12) // 5
@@ -1194,7 +1214,8 @@ def test_the_best_by_then_is_that_of_a_loop_over_rounds_and_epochs():
     for number in range(3):
         for epoch in range(1, done[rounds == number].max() + 1):
             had = np.where(rounds == number, np.minimum(done, epoch), had)
-            alive = [t for t in range(12) if had[t] and not results.diverged[t]]
+            until = [epoch if rounds[t] == number else done[rounds == rounds[t]].max() for t in range(12)]
+            alive = [t for t in range(12) if had[t] and not results.diverged[t] and done[t] >= until[t]]
             values = [results.curves["val_accuracy"][t, had[t] - 1] for t in alive]
             moments.append((had.sum() / done.sum(), max(values)))
     assert list(zip(share.tolist(), best.tolist(), strict=True)) == moments

@@ -78,7 +78,7 @@ class Arguments(Workers):
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     arguments = cli.parse(Arguments, "retest", argv)
-    for name, low in (("top", 1), ("background", 1), ("repeats", 2), ("retries", 1)):
+    for name, low in (("top", 1), ("background", 1), ("repeats", 3), ("retries", 1)):
         if getattr(arguments, name) < low:
             raise ValueError(f"--{name} {getattr(arguments, name)}: give at least {low}")
     if arguments.seed is not None:
@@ -287,6 +287,6 @@ def retest_report(results: "Results", rows: np.ndarray, new: np.ndarray, top: in
         mean, half = mean_and_half(new[row].astype(float))
         values = {"old": old[row], "old_se": errors[row], "new": mean, "new_half_width": half}
         trials.append({"trial": trial, "old_best": row < top} | {k: jsonable(v) for k, v in values.items()})
-    verdict = judge(old, new, top, results.metric.mode)
+    verdict = judge(results.places[rows], new, top, results.metric.mode)
     verdict |= first_now(rows, old, new, results.metric.mode)
     return verdict | {"metric": metric, "confidence": CONFIDENCE, "repeats": new.shape[1], "trials": trials}

@@ -11,7 +11,6 @@ from popjax.pages.drawing import GREY, MIDDLE, POINT, WINNER, axis_for, layout, 
 from popjax.pages.figures.trials import card
 from popjax.pages.framing import loss
 from popjax.pages.headline import metric_text
-from popjax.pages.importance import among
 from popjax.pages.markup import section, table
 from popjax.space.space import Space
 from popjax.store.listing import figure_at
@@ -127,19 +126,20 @@ def reached(results: Results) -> tuple[np.ndarray, np.ndarray]:
     """The share of all training done by each moment (moments,), and the best trial's value then (moments,).
 
     A moment is an epoch of a round: the trials of a round train side by side, and rounds one after another. A trial
-    counts by its latest value; one that diverged, or violates a limit of the rule, adds training only. Moments without
-    a value, such as those where all have diverged, are left out.
+    counts by its latest value, a pruned one while it trains; one that diverged, or violates a limit of the rule, adds
+    training only. Moments without a value, such as those where all have diverged, are left out.
     """
     done, curve = results.trained.min((1, 2)), mean_member(results.counted.values[results.metric])
     top = np.fmax if results.metric.mode == "max" else np.fmin
-    counts = among(results)
     spent, best, before, record = [], [], 0, np.nan
     for number in np.unique(results.rounds):
         trials = np.flatnonzero(results.rounds == number)
-        had = np.minimum(done[trials][:, None], np.arange(1, done[trials].max() + 1))
-        latest = np.take_along_axis(curve[trials], np.maximum(had - 1, 0), 1)[counts[trials]]
+        moments = np.arange(1, done[trials].max() + 1)
+        had = np.minimum(done[trials][:, None], moments)
+        latest = np.take_along_axis(curve[trials], np.maximum(had - 1, 0), 1)
+        there = (results.reached[trials][:, None] >= moments) & results.comparable[trials][:, None]
         spent.append(before + had.sum(0))
-        best.append(top.reduce(latest, 0, initial=record))
+        best.append(top.reduce(latest, 0, initial=record, where=there))
         before, record = before + done[trials].sum(), best[-1][-1] if len(best[-1]) else record
     share, values = np.concatenate(spent) / max(before, 1), np.concatenate(best)
     return share[np.isfinite(values)], values[np.isfinite(values)]

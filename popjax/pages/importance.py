@@ -37,8 +37,9 @@ def importance(results: Results) -> dict[str, float]:
 
     PED-ANOVA (Watanabe et al. 2023, arXiv 2304.10255) compares the distribution of the best tenth of the trials with
     that of all. It uses ranks, so a loss of 1e30 weighs no more than any other bad one. Coordinates are those of the
-    scales; a diverged trial counts as the worst. A hyperparameter that not all trials have is compared within those
-    that have it, weighted by how many of the best do (arXiv 2601.20800). Empty if there is nothing to compare.
+    scales; a diverged trial counts as the worst, a pruned one as worse than those trained further. A hyperparameter
+    that not all trials have is compared within those that have it, weighted by how many of the best do (arXiv
+    2601.20800). Empty if there is nothing to compare.
 
     >>> import popjax as pj
     >>> from popjax.space.scales import log_uniform, uniform
@@ -129,25 +130,4 @@ def kernels(axis: Axis, counts: np.ndarray) -> Kernels:
 
 def among_the_best(results: Results) -> np.ndarray:
     """True (trials,) for the best tenth of the trials, and those that are as good as its last one."""
-    ranks = value_ranks(results)
-    return ranks <= np.sort(ranks)[math.ceil(len(ranks) / 10) - 1]
-
-
-def among(results: Results) -> np.ndarray:
-    """True (trials,) within the limits of the rule and not diverged; if no trial is, for all that did not diverge."""
-    within = ~results.diverged & results.feasible
-    return within if within.any() else ~results.diverged
-
-
-def value_ranks(results: Results) -> np.ndarray:
-    """Number of distinct values better than a trial's (trials,).
-
-    A trial that diverged, or violates a limit of the rule, is worse than all others; if all violate one, limits do not
-    count.
-    """
-    values = results.values[results.metric] * (1 if results.metric.mode == "min" else -1)
-    counts = among(results)
-    distinct, ranks = np.unique(values[counts], return_inverse=True)
-    places = np.full(len(values), len(distinct))
-    places[counts] = ranks
-    return places
+    return results.places <= np.sort(results.places)[math.ceil(len(results.places) / 10) - 1]

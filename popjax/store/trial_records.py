@@ -115,7 +115,8 @@ class TrialRecords:
     def values(self) -> dict[str, np.ndarray]:
         """Metric -> (trials,): mean over members at the epoch that counts; NaN if there is none.
 
-        That is the last epoch with finite metrics, or under at="best" each member's best.
+        That is the last epoch with finite metrics, or under at="best" each member's best. Values of trials that were
+        not trained equally far tell little of each other: see `places`.
         """
         if self.rule.improvement is None:
             return values_after(self.curves, self.epochs_run)
@@ -211,6 +212,38 @@ class TrialRecords:
         """int (n,): `order` without the trials that violate a limit of the rule; if all do, the one that does least."""
         feasible = self.order[self.feasible[self.order]] if self.rule.limits else self.order
         return feasible if len(feasible) else self.order[:1]
+
+    @fixed
+    def reached(self) -> np.ndarray:
+        """int (trials,): the epoch up to which a trial was trained; the last one for those that rank."""
+        ranks = np.isin(np.arange(len(self.status)), self.order)
+        return np.where(ranks, self.members[self.metric].shape[-1], self.epochs_run)
+
+    @fixed
+    def comparable(self) -> np.ndarray:
+        """bool (trials,): feasible and not diverged; if no trial is feasible, all that did not diverge."""
+        feasible = ~self.diverged & self.feasible
+        return feasible if feasible.any() else ~self.diverged
+
+    @fixed
+    def places(self) -> np.ndarray:
+        """int (trials,): the number of distinct better outcomes, 0 for the best, by the metric that ranks.
+
+        A trial that was trained further is better, whatever its value: a loss may rise in training. Those that are not
+        `comparable` come last, with one place.
+
+        >>> import popjax as pj
+        >>> curves = np.array([[3.0, 4.0], [2.0, 3.0], [1.0, np.nan]])[:, None, None]
+        >>> done = np.array([2, 2, 1])[:, None, None]
+        >>> pj.Results({"x": np.arange(3.0)}, {"loss": curves}, pj.best("loss", "min"), done=done).places.tolist()
+        [1, 0, 2]
+        """
+        values = self.values[self.metric] * (1 if self.metric.mode == "min" else -1)
+        outcomes = np.column_stack([-self.reached, np.nan_to_num(values, nan=np.inf)])
+        distinct, places = np.unique(outcomes[self.comparable], axis=0, return_inverse=True)
+        last = np.full(len(values), len(distinct))
+        last[self.comparable] = places
+        return last
 
     @property
     def infeasible(self) -> str:

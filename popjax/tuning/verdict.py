@@ -13,36 +13,36 @@ MEANING = {
 }
 
 
-def judge(old: np.ndarray, new: np.ndarray, top: int, mode: str) -> dict[str, Any]:
+def judge(places: np.ndarray, new: np.ndarray, top: int, mode: str) -> dict[str, Any]:
     """The verdict on the old best trials, the first `top` rows, against the other rows, with its figures.
 
-    The best of the old best is compared with the best of the others. Both are chosen on all
-    repeats but one and compared on that one, in turn, so that a lucky choice is no advantage.
+    The best of the old best is compared with the best of the others. Both are chosen on the first
+    half of the repeats and compared on the rest, so that a lucky choice is no advantage.
     "tune_again" if the others are ahead with confidence; else "keep" if the old best are ahead
     with confidence or the old order persists (Kendall's tau); else "unclear". A side that
     diverged altogether loses; "unclear" if both did.
 
     Args:
-        old: the old values (trials,), NaN for diverged.
-        new: the new values (trials, repeats), NaN for diverged.
+        places: int (trials,), the old places, 0 for the best; those that diverged come last.
+        new: the new values (trials, repeats), at least 3 repeats, NaN for diverged.
         top: number of rows that are the old best.
         mode: "min" or "max".
 
-    >>> old, new = np.array([0.9, 0.8, 0.5, 0.4]), np.array([[0.9, 0.8, 0.5, 0.4]] * 3).T
-    >>> judge(old, new, 2, "max")["verdict"]
+    >>> new = np.array([[0.9, 0.8, 0.5, 0.4]] * 3).T
+    >>> judge(np.arange(4), new, 2, "max")["verdict"]
     'keep'
     """
     sign = 1 if mode == "max" else -1
     value = sign * new.astype(float)
     if not np.isfinite(value).any():
         return {"verdict": UNCLEAR, "reason": "unclear: every trial diverged this time; try smaller learning rates"}
-    rows = {KEEP: (value[top:], f"all {len(old) - top} others"), TUNE_AGAIN: (value[:top], f"all of the old top {top}")}
-    for verdict, (values, side) in rows.items():
+    others, best = (value[top:], f"all {len(places) - top} others"), (value[:top], f"all of the old top {top}")
+    for verdict, (values, side) in {KEEP: others, TUNE_AGAIN: best}.items():
         if not np.isfinite(values).any():
             return {"verdict": verdict, "reason": f"{MEANING[verdict]}; {side} diverged this time"}
     value = np.where(np.isfinite(value), value, value[np.isfinite(value)].min())
     gain, half = mean_and_half(gains(value, top))
-    tau, p = kendall(np.nan_to_num(sign * old, nan=-np.inf), value.mean(1))
+    tau, p = kendall(-places, value.mean(1))
     verdict = UNCLEAR
     if gain - half > 0:
         verdict = TUNE_AGAIN
@@ -55,7 +55,7 @@ def judge(old: np.ndarray, new: np.ndarray, top: int, mode: str) -> dict[str, An
         "others_ahead_half_width": half,
         "kendall_tau": tau,
         "top_k_overlap": float(np.mean(again < top)),
-        "reason": sentence(verdict, top, len(old) - top, gain, half, tau),
+        "reason": sentence(verdict, top, len(places) - top, gain, half, tau),
     }
 
 
@@ -64,29 +64,43 @@ def first_now(trials: np.ndarray, old: np.ndarray, new: np.ndarray, mode: str) -
 
     Args:
         trials: the numbers (trials,) of the trials trained again.
-        old, new, mode: as in `judge`.
+        old: their old values (trials,), NaN for diverged.
+        new, mode: as in `judge`.
 
-    >>> old, new = np.array([0.9, 0.8, 0.7]), np.array([[0.7, 0.7], [0.9, 0.9], [0.8, 0.8]])
+    >>> old, new = np.array([0.9, 0.8, 0.7]), np.array([[0.5] * 3, [0.75] * 3, [0.25] * 3])
     >>> found = first_now(np.array([4, 1, 6]), old, new, "max")
     >>> found["first_says"]
-    'the old best, trial 4, had 0.9 and has 0.7 ± 0, place 3 of 3; the best now is trial 1, which has 0.9 ± 0'
+    'the old best, trial 4, had 0.9 and has 0.5 ± 0, place 2 of 3; the best now is trial 1, which has 0.75 ± 0'
     >>> found["place_says"]
-    'place 3 of 3 now, behind the best by more than its error'
+    'place 2 of 3 now, behind the best by more than its error'
     """
-    mean = (new if mode == "max" else -new).astype(float).mean(1)
-    order = np.argsort(-np.where(np.isfinite(mean), mean, -np.inf), kind="stable")
+    signed = (new if mode == "max" else -new).astype(float)
+    order = best_first(signed)
     place, best = int(np.flatnonzero(order == 0)[0]) + 1, int(order[0])
     says = f"the old best, trial {trials[0]}, had {old[0]:.4g} and {now(new[0])}"
     says += f", place {place} of {len(trials)}"
     says += "" if best == 0 else f"; the best now is trial {trials[best]}, which {now(new[best])}"
-    beside = place_says(place, len(trials), new[best] - new[0])
+    choosing = choosing_repeats(signed)
+    rival = best_first(signed[:, :choosing])[0]
+    beside = place_says(place, len(trials), (signed[rival] - signed[0])[choosing:])
     return {"first_place": place, "best_now": int(trials[best]), "first_says": says, "place_says": beside}
 
 
-def place_says(place: int, trials: int, lead: np.ndarray) -> str:
-    """The place of the old best, and whether the best now leads it by more than its error.
+def best_first(values: np.ndarray) -> np.ndarray:
+    """The rows of values (trials, repeats) by their means, best first; those that are not finite last."""
+    mean = values.mean(1)
+    return np.argsort(-np.where(np.isfinite(mean), mean, -np.inf), kind="stable")
 
-    `lead`: (repeats,), by how much, repeat by repeat.
+
+def choosing_repeats(values: np.ndarray) -> int:
+    """How many of the repeats of values (trials, repeats) choose, the first ones; the others compare."""
+    return values.shape[1] // 2
+
+
+def place_says(place: int, trials: int, lead: np.ndarray) -> str:
+    """The place of the old best, and whether its rival leads it by more than its error.
+
+    `lead`: (n,), by how much the trial leads that is the best of the repeats that choose, in each of the others.
 
     >>> place_says(2, 40, np.array([0.1, -0.1, 0.1]))
     'place 2 of 40 now, within its error of the best'
@@ -96,7 +110,7 @@ def place_says(place: int, trials: int, lead: np.ndarray) -> str:
     mean, half = mean_and_half(lead.astype(float))
     if not np.isfinite(mean):
         return f"place {place} of {trials} now, since it diverged"
-    near = "within its error of the best" if abs(mean) <= half else "behind the best by more than its error"
+    near = "within its error of the best" if mean <= half else "behind the best by more than its error"
     return f"place {place} of {trials} now, {near}"
 
 
@@ -107,11 +121,10 @@ def now(values: np.ndarray) -> str:
 
 
 def gains(value: np.ndarray, top: int) -> np.ndarray:
-    """The lead (repeats,) of the others' best over the old best, both chosen on the other repeats."""
-    total = value.sum(1, keepdims=True) - value
-    repeats = np.arange(value.shape[1])
-    best, other = total[:top].argmax(0), top + total[top:].argmax(0)
-    return value[other, repeats] - value[best, repeats]
+    """The lead (n,) of the others' best over the old best, on the repeats that did not choose them."""
+    choosing = choosing_repeats(value)
+    best, other = best_first(value[:top, :choosing])[0], top + best_first(value[top:, :choosing])[0]
+    return value[other, choosing:] - value[best, choosing:]
 
 
 def mean_and_half(values: np.ndarray) -> tuple[float, float]:

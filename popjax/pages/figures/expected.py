@@ -17,8 +17,8 @@ SIZES = 60  # number of values of k
 
 
 def section_of(results: Results, axes: Sequence[Axis]) -> str:
-    """HTML section of the expected best of k; empty for one trial, or a first round without a feasible ranked one."""
-    if not ((results.rounds == 0) & counting(results))[results.order].any() or len(results.diverged) == 1:
+    """HTML section of the expected best of k; empty for one trial, and where `there` says that there is none."""
+    if not there(results) or len(results.diverged) == 1:
         return ""
     first = int((results.rounds == 0).sum())
     better = "highest" if results.metric.mode == "max" else "lowest"
@@ -64,9 +64,14 @@ def counts(most: int) -> dict[str, Any]:
 
 
 def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], Drawing]]:
-    """Name -> drawing: "expected"; empty without a winner that counts."""
-    there = results.best is not None and counting(results)[results.rounds == 0].any()
-    return {"expected": lambda: expected_figure(results)} if there else {}
+    """Name -> drawing: "expected", if `there`."""
+    return {"expected": lambda: expected_figure(results)} if there(results) else {}
+
+
+def there(results: Results) -> bool:
+    """True if the first round has a feasible ranked trial, and none that was pruned: it has no value at the end."""
+    first = results.rounds == 0
+    return bool((first & counting(results))[results.order].any() and not results.pruned[first].any())
 
 
 def counting(results: Results) -> np.ndarray:

@@ -35,7 +35,7 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
     if shares and len(best) < STEADY:
         caption += f" Of fewer than {STEADY} trials the shares move by tens of percent between draws."
     caption += " All rounds are pooled; later ones search where earlier ones were good." if results.rounds.max() else ""
-    caption += " A pruned trial counts by its last epoch." if results.pruned.any() else ""
+    caption += " A pruned trial is behind those that were trained further." if results.pruned.any() else ""
     head = ["hyperparameter", "tier", "importance here"]
     if not shares:
         rows = [[shown(axis.name), str(TIERS.get(axis.name, "-"))] for axis in differ]
