@@ -2099,6 +2099,22 @@ MUTANTS = [
         "test_commits.py -k superseded",
     ),
     Mutant(
+        "repeats of a fold count as folds",
+        "store/records",
+        "error_of_mean",
+        "values.mean(2) if values.shape[1] > 1 else values[:, 0]",
+        "values.reshape(len(values), -1, *values.shape[3:])",
+        "test_folds.py -k error_of_a_trial",
+    ),
+    Mutant(
+        "the best in an objective is last of its front",
+        "rules/pareto",
+        "Pareto.order",
+        "np.inf",
+        "added[rows[losses[rows].argmin(0)]]",
+        "test_pareto.py -k fronts_best",
+    ),
+    Mutant(
         "a pruned trial ranks by its value",
         "store/trial_records",
         "TrialRecords.places",

@@ -69,6 +69,16 @@ def made_up(values, parameters, rule=pj.one_se, **others):
     return Results(points, members, rule("val_accuracy"), costs={"parameters": np.array(parameters)}, **others)
 
 
+def test_the_error_of_a_trial_is_that_of_its_mean():
+    """Where folds differ and repeats share their fold's rows, as where only the repeats of one fold differ."""
+    rng, trials = np.random.default_rng(0), 20_000
+    for folds, repeats, apart in ((5, 3, 0.05), (1, 4, 0.0), (4, 1, 0.05)):
+        values = apart * rng.normal(size=(trials, folds, 1, 1)) + 0.01 * rng.normal(size=(trials, folds, repeats, 1))
+        results = Results({"x": np.arange(trials)}, {"val_accuracy": values}, pj.best("val_accuracy"))
+        variance = (results.errors["val_accuracy"] ** 2).mean()
+        assert variance == pytest.approx(results.values["val_accuracy"].var(), rel=0.05)
+
+
 def test_the_smallest_model_within_one_standard_error_wins():
     """Trial 0 has 0.90 +- 0.0058; trial 1 is within it and smaller, trial 2 smaller still but too far away."""
     values = [[0.89, 0.90, 0.91], [0.895, 0.895, 0.895], [0.89, 0.89, 0.89], [0.897, 0.897, 0.897]]
@@ -164,9 +174,10 @@ def test_the_command_cross_validates_and_tells_the_error(command, tmp_path):
     curves = pq.read_table(tmp_path / "run" / "curves.parquet").to_pandas()
     assert table["round"].to_pylist() == [0] * 6 + [1] * 6
     assert "depth" not in table.column_names
-    last = curves[curves["epoch"] == 2].groupby("trial")["val_accuracy"]
-    assert table["val_accuracy"].to_pylist() == pytest.approx(last.mean().tolist())
-    assert table["val_accuracy_se"].to_pylist() == pytest.approx(last.sem().tolist())
+    last = curves[curves["epoch"] == 2]
+    folds = last.groupby(["trial", "fold"])["val_accuracy"].mean().groupby("trial")
+    assert table["val_accuracy"].to_pylist() == pytest.approx(last.groupby("trial")["val_accuracy"].mean().tolist())
+    assert table["val_accuracy_se"].to_pylist() == pytest.approx(folds.sem().tolist())
     assert "round 2 of 2: learning_rate " in process.stderr
     assert process.stderr.count("compiling") == 1
     results = pj.Results.load(tmp_path / "run")

@@ -66,7 +66,7 @@ class Pareto(Rule):
         return places
 
     def order(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The rows, front by front; in a front by added hypervolume, largest first, then as `best` orders them."""
+        """The rows, front by front: its best in each objective, then by added hypervolume, then as `best` orders."""
         losses = self.losses(values)
         finite = np.isfinite(losses).all(1)
         fronts = np.full(len(losses), len(losses))
@@ -76,6 +76,7 @@ class Pareto(Rule):
         for front in np.unique(fronts[finite]):
             rows = np.flatnonzero(fronts == front)
             added[rows] = contributions(losses[rows], worst)
+            added[rows[losses[rows].argmin(0)]] = np.inf  # which touch the worst value of another, and add nothing
         place = np.empty(len(losses))
         place[super().order(values)] = np.arange(len(losses))
         return np.lexsort((place, -added, fronts))
@@ -126,8 +127,9 @@ def spelled(objective: Metric) -> str:
 def pareto(*objectives: Metric | str, keep: int = 1, subject_to: str | Sequence[str] = ()) -> Rule:
     """Rank trials by several objectives: first the trials that no other dominates, then those of the rest, and so on.
 
-    Within a front, trials rank by what they add to the hypervolume between the front and the worst value of each
-    objective (Zitzler and Thiele 1998), most first. The front's best in the first objective wins.
+    Within a front, its best in each objective come first, as with an infinite crowding distance (Deb et al. 2002), that
+    in the first objective foremost, which wins. The others rank by what they add to the hypervolume between the front
+    and the worst value of each objective (Zitzler and Thiele 1998), most first.
 
     Args:
         objectives: metrics, of which the first is shown where one value is; "parameters", the number of trained ones,
@@ -143,7 +145,7 @@ def pareto(*objectives: Metric | str, keep: int = 1, subject_to: str | Sequence[
     >>> rule = pj.pareto("val_loss", "parameters")
     >>> values = {"val_loss": np.array([0.1, 0.3, 0.2, 0.4]), "parameters": np.array([90, 10, 20, 30])}
     >>> rule.order(values).tolist(), rule.front(values).tolist()
-    ([2, 1, 0, 3], [0, 2, 1])
+    ([0, 1, 2, 3], [0, 2, 1])
     """
     if not objectives:
         return Pareto(keep=keep, subject_to=subject_to)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Reductions of the records of epochs: mean over a trial's members, value after an epoch, last finite epoch."""
+"""Reductions of records: mean over a trial's members and its error, value after an epoch, last finite epoch."""
 
 from collections.abc import Mapping
 
@@ -9,6 +9,18 @@ def mean_member(values: np.ndarray) -> np.ndarray:
     """Mean (trials, epochs) over folds and repeats of (trials, folds, repeats, epochs); float64 for several members."""
     single = values.shape[1] * values.shape[2] == 1
     return values[:, 0, 0] if single else values.mean((1, 2), dtype=np.float64)
+
+
+def error_of_mean(values: np.ndarray) -> np.ndarray:
+    """Standard error (trials, ...) of the mean over folds and repeats of values (trials, folds, repeats, ...), float64.
+
+    Repeats share the rows of their fold, so of several folds it is that of the folds' means; of one fold that of its
+    repeats, which tells of the seeds alone.
+    """
+    values = values.astype(np.float64)
+    apart = values.mean(2) if values.shape[1] > 1 else values[:, 0]
+    error: np.ndarray = apart.std(1, ddof=1) / np.sqrt(apart.shape[1])
+    return error
 
 
 def values_after(curves: Mapping[str, np.ndarray], epochs: np.ndarray) -> dict[str, np.ndarray]:

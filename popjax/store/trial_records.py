@@ -19,7 +19,7 @@ from popjax.space.space import Space
 from popjax.space.values import absent
 from popjax.store.counted import Counted, records_along
 from popjax.store.history import History
-from popjax.store.records import mean_member, values_after
+from popjax.store.records import error_of_mean, mean_member, values_after
 
 
 class Best(NamedTuple):
@@ -124,13 +124,9 @@ class TrialRecords:
 
     @fixed
     def errors(self) -> dict[str, np.ndarray]:
-        """Metric -> (trials,): standard error of `values` over folds and repeats; empty with one member per trial."""
-        shape = self.members[self.metric].shape
-        count = shape[1] * shape[2]
-        if count == 1:
-            return {}
-        last = {n: v.reshape(len(v), count).astype(np.float64) for n, v in self.of_members.items()}
-        return {name: values.std(1, ddof=1) / np.sqrt(count) for name, values in last.items()}
+        """Metric -> (trials,): standard error of `values` over folds, of one over its repeats; empty for one member."""
+        _, folds, repeats, _ = self.members[self.metric].shape
+        return {} if folds * repeats == 1 else {name: error_of_mean(last) for name, last in self.of_members.items()}
 
     @fixed
     def of_members(self) -> dict[str, np.ndarray]:

@@ -1,6 +1,5 @@
 """The learning curves of all trials, as one figure with gaps. No JAX here."""
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -12,7 +11,7 @@ from popjax.pages.drawing import DIVERGED, FAINT, GREY, MIDDLE, WINNER, axis_for
 from popjax.pages.figures.figure import Drawing, Figure
 from popjax.pages.framing import curved, error_axis, errors, learned, loss, metrics
 from popjax.pages.markup import at_the_end, section, thinning
-from popjax.store.records import mean_member, values_after
+from popjax.store.records import error_of_mean, mean_member, values_after
 from popjax.store.results import Results
 
 
@@ -144,8 +143,7 @@ def metric_curves(results: Results, name: str, kept: list[int], lost: list[int])
     heights += [rounded(low), rounded(high), rounded(middle)]
     winner = curve[results.best.trial]
     if results.errors:
-        members = results.counted.present[name][results.best.trial].reshape(-1, curve.shape[1]).astype(np.float64)
-        error = members.std(0, ddof=1) / math.sqrt(len(members))
+        (error,) = error_of_mean(results.counted.present[name][[results.best.trial]])
         heights += [rounded(winner - error), rounded(winner + error)]
     heights.append(gapped(winner[None]))
     if results.best_epochs is not None:
