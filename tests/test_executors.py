@@ -184,6 +184,45 @@ def test_an_unreliable_executor_changes_no_byte(part, monkeypatch):
         assert all(executor.over.is_set() for executor in made)
 
 
+class Here(ThreadPoolExecutor):
+    """Works in this process, and tells whether it was shut down."""
+
+    def __init__(self):
+        super().__init__(1)
+        self.open = True
+
+    @classmethod
+    def into(cls, made):
+        """A function that makes one and appends it to `made`."""
+        return lambda: made.append(cls()) or made[-1]
+
+    def shutdown(self, *args, **kwargs):
+        self.open = False
+        super().shutdown(*args, **kwargs)
+
+
+def test_a_hint_may_compare_texts_on_an_executor_too():
+    """A text is a Python value in it, as in a program."""
+
+    def epoch(x, hparams, data):
+        x = x * hparams["rate"] * (1.0 if hparams["kind"] == "big" else 0.5)
+        return x, {"loss": x}
+
+    hints = pj.Hints(flops=lambda hparams: 2000 if hparams["kind"] == "big" else 1000, updates=lambda hparams: 10)
+    task = pj.Task(lambda key, hparams, data: 1.0, epoch, (), hints=hints)
+    space = pj.Space(rate=pj.uniform(0.3, 0.99), kind=pj.choice("big", "small"))
+    there = pj.search(task, space, trials=6, epochs=2, backend=Here)
+    np.testing.assert_array_equal(there.members["loss"], pj.search(task, space, trials=6, epochs=2).members["loss"])
+
+
+def test_no_executor_stays_open_where_the_costs_are_not_known():
+    task = pj.Task(lambda key, hparams, data: 1.0, lambda x, hparams, data: (x, {"loss": x * hparams["rate"]}), ())
+    made = []
+    with pytest.raises(ValueError, match="rank by flops: the task does not define them"):
+        pj.search(task, {"rate": pj.uniform(0, 1)}, trials=3, backend=Here.into(made), rank=pj.pareto("loss", "flops"))
+    assert not any(one.open for one in made)
+
+
 class Fragile:
     """Breaks as a whole, as a standard pool does, where a unit has a trial that kills its worker."""
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import pickle
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -484,6 +485,21 @@ def test_jaxs_search_for_nan_ends_at_the_users_line():
     finally:
         jax.config.update("jax_debug_nans", False)
     assert finite.best is not None
+
+
+def test_jaxs_search_for_nan_in_a_block_ends_with_the_block():
+    lost = lambda x, hparams, data: (x, {"loss": jnp.log(-hparams["x"] - x)})
+    task = pj.Task(lambda key, hparams, data: jnp.float32(1.0), lost, ())
+    inside = []
+    thread = threading.Thread(target=lambda: inside.append(jax.config.jax_debug_nans))
+    with jax.debug_nans(True):
+        with pytest.raises(ValueError, match=r"trial \d is not finite"):
+            pj.search(task, {"x": pj.uniform(0, 1)}, trials=2, epochs=2)
+        assert jax.config.jax_debug_nans is True
+        thread.start()
+    thread.join()
+    assert (jax.config.jax_debug_nans, inside) == (False, [False])
+    assert pj.search(task, {"x": pj.uniform(0, 1)}, trials=2, epochs=2).diverged.all()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 
+import jax
 import numpy as np
 import pytest
 import stopping
@@ -272,6 +273,30 @@ def test_a_damaged_run_json_is_refused_and_nothing_is_changed(task, tmp_path, ha
     with pytest.raises(Corrupt):
         search(task, tmp_path / "run", resume=True)
     assert before == {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file() and p.name != ".lock"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "then"),
+    [
+        ("jax_enable_x64", True, "False"),
+        ("jax_default_prng_impl", "rbg", "threefry2x32"),
+        ("jax_threefry_partitionable", False, "True"),
+    ],
+)
+def test_other_random_numbers_are_no_continuation(task, tmp_path, setting, value, then):
+    """More trials would be others than in one run; a setting that rounds otherwise is said."""
+    search(task, tmp_path / "run", trials=4)
+    before = getattr(jax.config, setting)
+    jax.config.update(setting, value)
+    try:
+        with pytest.raises(ValueError, match=f"cannot be resumed so: {setting} was {then}, now {value}"):
+            search(task, tmp_path / "run", trials=8, resume=True)
+    finally:
+        jax.config.update(setting, before)
+    with jax.default_matmul_precision("highest"):
+        search(task, tmp_path / "run", trials=8, resume=True)
+    (warning,) = read_json(tmp_path / "run" / "summary.json")["warnings"]
+    assert warning.startswith("jax_default_matmul_precision was None, now highest: bits may differ")
 
 
 def test_without_a_commit_it_begins_again_with_the_points_of_then(task, tmp_path):

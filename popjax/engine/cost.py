@@ -9,7 +9,8 @@ except for hyperparameters that have one value in the program.
 
 import dataclasses
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
+from typing import Any
 
 import numpy as np
 
@@ -147,13 +148,23 @@ class Work:
                 computed[name] = np.full(trials, self.space[name].high)
         machine, members = self.machine, trials * each
         repeats = self.epochs * each * in_lanes(members, machine.lanes) / members
-        flops = repeats * float(np.sum(np.broadcast_to(hints.flops(computed), trials)))
-        updates = np.broadcast_to(hints.updates(stepped), trials)
-        parameters = hints.parameters(computed) if hints.parameters else 0
+        flops = repeats * float(np.sum(self._hinted(hints.flops, computed, shared)))
+        updates = self._hinted(hints.updates, stepped, shared)
+        parameters = self._hinted(hints.parameters, computed, shared) if hints.parameters else 0
         moved = repeats * float(np.sum(updates * parameters))
         steps = self.epochs * float(np.mean(updates)) * -(-members // machine.lanes)
         passes = machine.passes * (machine.accumulating if self.branches.keys() - shared else 1)
         return flops, flops / machine.flops + steps * machine.launch + moved * passes
+
+    def _hinted(self, hint: Callable[..., Any], points: Points, shared: Set[str]) -> np.ndarray:
+        """(trials,): what a hint gives; texts and values that are shared are Python values, as in a program."""
+        trials = len(next(iter(points.values())))
+        names = [name for name in points if name in shared or not self.space[name].numeric]
+        hinted = np.zeros(trials)
+        for values, rows in group([points[name].tolist() for name in names], trials).items():
+            columns = {name: column[rows] for name, column in points.items()}
+            hinted[rows] = hint(columns | dict(zip(names, values, strict=True)))
+        return hinted
 
     def costs(self, points: Points, each: int = 1) -> list[Cost]:
         """The cost of every plan for these points, plan "one" first; empty if the cost is not known."""

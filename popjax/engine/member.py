@@ -33,6 +33,7 @@ SETTINGS = (  # of JAX, that change what a program computes
     "jax_threefry_partitionable",
     "jax_numpy_dtype_promotion",
 )
+OTHER_NUMBERS = ("jax_enable_x64", "jax_default_prng_impl", "jax_threefry_partitionable")
 EVERYWHERE, SHARDED = PartitionSpec(), PartitionSpec("members")
 AHEAD = 16  # epochs that a program trains in one call at most: a bound of its arrays of metrics
 

@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -20,15 +21,18 @@ CHECKS = ("jax_debug_nans", "jax_debug_infs")
 def unchecked() -> Iterator[dict[str, bool]]:
     """Context without JAX's checks, in all threads: programs hold NaN for members that rest. Gives those that were set.
 
-    They are set again at the end.
+    They are as before at the end, here and in the other threads.
     """
     asked = {name: True for name in CHECKS if getattr(jax.config, name)}
-    for name in asked:
+    with ThreadPoolExecutor(1) as fresh:  # a thread without settings of its own, as `jax.debug_nans` makes them
+        everywhere = [name for name in CHECKS if fresh.submit(getattr, jax.config, name).result()]
+    for name in everywhere:
         jax.config.update(name, False)
     try:
-        yield asked
+        with jax.debug_nans(False), jax.debug_infs(False):
+            yield asked
     finally:
-        for name in asked:
+        for name in everywhere:
             jax.config.update(name, True)
 
 

@@ -147,9 +147,10 @@ class Trainer:
         if self.checkpoint is not None:
             tuning = self.checkpoint.commits.directory.parent / TUNING
             context = dataclasses.replace(context, request=self.checkpoint.request, tuning=tuning)
+        known_costs = costs(roster, config.rule.costs)  # before the backend is made, which would be left open
         self.backend = backend(roster, context)
         self._enter(0)
-        self.table.costs = costs(roster, config.rule.costs)
+        self.table.costs = known_costs
         self.applied = 1
 
     def begin(self, first: Step) -> bool:

@@ -12,6 +12,7 @@ from popjax.core.text import printable, tell
 from popjax.core.trees import abstract
 from popjax.engine.caps import caps_fit
 from popjax.engine.identity import differences, identity, other_code
+from popjax.engine.member import OTHER_NUMBERS, SETTINGS, jax_settings
 from popjax.engine.roster import Roster
 from popjax.engine.trainer import Trainer
 from popjax.executors.backend import Local
@@ -185,6 +186,7 @@ class Directory(Recorded):
         now = {"data": identity(roster.task), "task": dict(roster.task.settings)}
         then = {name: self.recorded[name] for name in now if self.recorded[name] is not None}
         self.refuse(then, now)
+        self._check_settings()
         if other_code(self.recorded, roster.traced):
             what = "the code of the task was changed since"
             if self.unasked:
@@ -199,6 +201,15 @@ class Directory(Recorded):
             if there[name] != value:
                 what = f"{name} was {there[name]}, now {value}"
                 self.warnings.append(f"{what}: bits may differ from an uninterrupted run's")
+
+    def _check_settings(self) -> None:
+        """Raise ValueError for other settings of JAX that give other random numbers, or other kinds of numbers."""
+        recorded = (self.recorded.get("code") or {}).get("settings", ())
+        then = dict(zip(SETTINGS, recorded, strict=False))
+        now = {name: str(value) for name, value in zip(SETTINGS, jax_settings(), strict=True) if name in then}
+        self.refuse({name: then[name] for name in now if name in OTHER_NUMBERS}, now)
+        for line in differences(then, now):
+            self.warnings.append(f"{line}: bits may differ from an uninterrupted run's")
 
     def _check_horizon(self, roster: Roster) -> None:
         """Raise ValueError if the task reads the number of epochs, so that a longer run differs from the beginning."""
