@@ -118,6 +118,7 @@ def test_texts_and_files_say_it_again(tmp_path):
         (lambda: parse_scale("uniform(0, 1) when depth"), "write a condition such as: when optimizer=sgd"),
         (lambda: parse_scale("uniform(0, 1) when depth=3 or 4"), "write a condition such as"),
         (lambda: parse_scale("uniform(0, 1) when depth==3"), "write a condition such as"),
+        (lambda: parse_scale("uniform(0, 1) when depth=3 and depth=4"), "depth twice; write depth=3|4"),
         (lambda: pj.Space.from_dict({"x": {"scale": "uniform(0, 1)", "if": {}}}), r"write \{scale ="),
         (lambda: pj.Space.from_dict({"x": {"scale": "uniform(0, 1)", "when": 3}}), r"write \{scale ="),
         (lambda: NESTED.filled(NESTED.sample(9) | {"rate": np.full(9, np.nan)}), r"rate: point \d has no value"),

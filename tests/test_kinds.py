@@ -405,6 +405,23 @@ def test_whole_numbers_that_may_be_labels_are_said(doubted, y, kind):
 # Weights
 
 
+@pytest.mark.parametrize("whole", [list, str])
+def test_integers_beyond_64_bits_are_numbers(whole, tmp_path):
+    """As they are, and in a file; not as many classes as there are values."""
+    x, y = np.arange(60.0)[:, None], [10**20 + 10**12 * row for row in range(60)]
+
+    def made(y):
+        if whole is list:
+            return pj.supervised((x, y))
+        (tmp_path / "y.csv").write_text("x,y\n" + "".join(f"{row},{value}\n" for row, value in enumerate(y)))
+        return pj.supervised(tmp_path / "y.csv", target="y")
+
+    dataset = made(y).dataset
+    assert (dataset.kind, dataset.y.tolist()) == ("regression", [float(value) for value in y])
+    with pytest.raises(ValueError, match=r"the target 'y' has integers beyond 1e\+100; replace them"):
+        made([*y[:-1], 10**400])
+
+
 def test_the_weights_of_labels_count_in_the_loss_alone():
     """A label that weighs nothing is not learned; a balanced one counts as scikit-learn has it."""
     labels = PROBLEMS["labels"]["data"][1]

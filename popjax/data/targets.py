@@ -154,6 +154,12 @@ def typed_targets(y: np.ndarray, name: str, target: str) -> np.ndarray:
         if not all(isinstance(value, bool | int | float | str | np.generic) for value in y.tolist()):
             raise ValueError(f"{name}: the target {target!r} has values other than numbers, texts and booleans")
         y = np.array(y.tolist())
+        if y.dtype.kind == "O":  # integers that 64 bits do not hold
+            try:
+                y = y.astype(float)
+            except OverflowError:
+                what = f"the target {target!r} has integers beyond {LARGEST:g}"
+                raise ValueError(f"{name}: {what}; replace them by smaller numbers") from None
     if y.dtype.kind not in "biufOUST":
         raise ValueError(f"{name}: the target {target!r} is {y.dtype}; give numbers, texts or truth values")
     return y

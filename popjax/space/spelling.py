@@ -79,7 +79,12 @@ def parse_plain(text: str) -> Scale:
 
 def with_condition(scale: Scale | Entry, text: str) -> Entry:
     """The scale with the condition that a text spells."""
-    parents = {parent: read_values(values) for parent, values in re.findall(CLAUSE, text)}
+    clauses = re.findall(CLAUSE, text)
+    parents = {parent: read_values(values) for parent, values in clauses}
+    if len(parents) < len(clauses):
+        twice = next(parent for parent in parents if [parent for parent, _ in clauses].count(parent) > 1)
+        either = "|".join(values for parent, values in clauses if parent == twice)
+        raise ValueError(f"{short(text, 100)}: {twice} twice; write {twice}={either}")
     return scale.when(**parents)
 
 
