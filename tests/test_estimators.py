@@ -331,10 +331,11 @@ def test_metrics_of_a_rule_are_reported_for_it():
     """Of its limits and its further objectives too, on the rows that rank; and `verbose` is any truth value."""
     x, y = load_breast_cancer(return_X_y=True)
     space = {"learning_rate": pj.log_uniform(1e-3, 1e-1), "hidden": 8}
-    limited = pj.PopulationClassifier(
-        space, 3, 2, model="mlp", rank=pj.best("accuracy", subject_to="val_f1 >= 0.2"), verbose=0
-    )
-    assert "val_f1" in limited.fit(x, y).results_.members
+    for limit in ("val_f1 >= 0.2", "f1 >= 0.2"):
+        rank = pj.best("accuracy", subject_to=[limit, "parameters <= 900"])
+        limited = pj.PopulationClassifier(space, 3, 2, model="mlp", rank=rank, verbose=0).fit(x, y)
+        assert "val_f1" in limited.results_.members
+        assert limited.results_.rule.subject_to == ("val_f1 >= 0.2", "parameters <= 900")
     both = pj.PopulationClassifier(space, 3, 2, model="mlp", rank=pj.pareto("accuracy", "f1", "parameters")).fit(x, y)
     assert [str(one) for one in both.results_.rule.objectives] == ["val_accuracy", "val_f1", "parameters"]
 

@@ -29,6 +29,7 @@ from popjax.engine.backends import work as workers
 from popjax.engine.backends.renewable_executor import Traits
 from popjax.executors.dask import Dask
 from popjax.executors.processes import Processes
+from popjax.executors.slurm import Slurm
 from popjax.tuning.callbacks.progress import Lines
 
 FILES = ("trials.parquet", "curves.parquet", "decisions.jsonl", "best/arrays.safetensors")
@@ -221,6 +222,46 @@ def test_no_executor_stays_open_where_the_costs_are_not_known():
     with pytest.raises(ValueError, match="rank by flops: the task does not define them"):
         pj.search(task, {"rate": pj.uniform(0, 1)}, trials=3, backend=Here.into(made), rank=pj.pareto("loss", "flops"))
     assert not any(one.open for one in made)
+
+
+class Job:
+    """A job of Slurm's whose state cannot be told at some looks; it ends at the tenth that can."""
+
+    state = "RUNNING"
+
+    def __init__(self, failing):
+        self.failing, self.looks = iter(failing), 0
+
+    def done(self):
+        if next(self.failing, False):
+            raise OSError("connection refused")
+        self.looks += 1
+        return self.looks == 10
+
+    def result(self):
+        return 7
+
+    def cancel(self):
+        pass
+
+
+def test_slurm_may_fail_to_tell_a_jobs_state_for_a_while(monkeypatch):
+    """Else a search would wait for ever for jobs that nothing looks at."""
+    monkeypatch.setattr("popjax.executors.slurm.POLL", 0.001)
+    jobs = [Job([False, True, True]), Job([True] * 10_000), Job([True, False] * 30)]
+
+    class Jobs:
+        folder = "."
+
+        def submit(self, *args):
+            return jobs.pop(0)
+
+    executor = Slurm(Jobs())
+    first, second, third = (executor.submit(max, 1, 2) for _ in range(3))
+    assert (first.result(60), third.result(60)) == (7, 7)
+    with pytest.raises(OSError, match="connection refused"):
+        second.result(60)
+    executor.shutdown()
 
 
 class Fragile:

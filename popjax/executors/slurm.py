@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -14,6 +15,7 @@ from popjax.engine.backends.renewable_executor import Traits
 FOLDER = "slurm-jobs"  # on a disk that all nodes see
 MINUTES = 60  # time limit of a job
 POLL = 1.0  # seconds between two looks at the jobs
+FAILURES = 10  # looks at a job that may fail in a row: Slurm's commands fail while its controller is busy
 
 
 def slurm(folder: str) -> Callable[[], Any]:
@@ -63,18 +65,34 @@ class Slurm:
         return path
 
     def _watch(self) -> None:
+        failures: Counter[Future[Any]] = Counter()
         while not self._over.is_set():
             for job, future in list(self._open):
-                if not job.done() and (job.state != "RUNNING" or future.running()):
-                    continue
-                runs = future.running() or future.set_running_or_notify_cancel()
-                if job.done() or not runs:
+                try:
+                    open_still = look_at(job, future)
+                    failures[future] = 0
+                except Exception as error:
+                    failures[future] += 1
+                    open_still = failures[future] < FAILURES
+                    if not open_still and (future.running() or future.set_running_or_notify_cancel()):
+                        future.set_exception(error)
+                if not open_still:
                     self._open.remove((job, future))
-                    if runs:
-                        end(job, future)
-                    else:
-                        job.cancel()
+                    del failures[future]
             time.sleep(POLL)
+
+
+def look_at(job: Any, future: "Future[Any]") -> bool:
+    """Pass on that a job runs, or its end, or that its future was cancelled; False if there is nothing to wait for."""
+    done = job.done()
+    if not done and (job.state != "RUNNING" or future.running()):
+        return True
+    runs = future.running() or future.set_running_or_notify_cancel()
+    if not runs:
+        job.cancel()
+    elif done:
+        end(job, future)
+    return runs and not done
 
 
 def end(job: Any, future: "Future[Any]") -> None:

@@ -199,7 +199,8 @@ class PopulationEstimator(BaseEstimator):
             rule = dataclasses.replace(rule, metric=on_validation(rule.metric))
         if isinstance(rule, Pareto):
             rule = dataclasses.replace(rule, others=tuple(map(on_validation, rule.others)))
-        return rule
+        limits = [limit._replace(name=str(on_validation(Metric(limit.name)))) for limit in rule.limits]
+        return dataclasses.replace(rule, subject_to=tuple(map(str, limits)))
 
     def _search(self, data: Any, validation: Any, own: bool, weights: Any, groups: Any, ended: Ended) -> Results:
         """Results of the search of `fit`; `own`: rows that rank the trials are given, so that there are no folds."""
