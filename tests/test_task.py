@@ -773,7 +773,7 @@ def test_the_winner_is_built_as_it_was_trained(rows, tmp_path):
     assert -np.log(chances).mean() == pytest.approx(results.summary["test"]["test_loss"], rel=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["bfloat16", "float8_e4m3fn"])
+@pytest.mark.parametrize("kind", ["bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz"])
 def test_a_state_in_few_bits_comes_back(tmp_path, kind):
     """From the winner's files and from the commits of a run that goes on."""
     init = lambda key, hparams, data: jnp.full(3, 1.5, kind)
