@@ -1,6 +1,7 @@
 """The same search on any executor: the same bytes, whatever workers do, and no work left behind."""
 
 import contextlib
+import gc
 import logging
 import multiprocessing
 import os
@@ -222,6 +223,27 @@ def test_no_executor_stays_open_where_the_costs_are_not_known():
     with pytest.raises(ValueError, match="rank by flops: the task does not define them"):
         pj.search(task, {"rate": pj.uniform(0, 1)}, trials=3, backend=Here.into(made), rank=pj.pareto("loss", "flops"))
     assert not any(one.open for one in made)
+
+
+def test_a_worker_has_the_data_once_and_forgets_those_of_old_tasks():
+    """Whatever the number of programs of a task; a card's memory would not hold a copy for each."""
+    shape = (173, 11)
+
+    def epoch(x, hparams, data):
+        x = x * hparams["rate"] * hparams["size"]
+        return x, {"loss": x + data.mean()}
+
+    def copies():
+        gc.collect()
+        return len({array.unsafe_buffer_pointer() for array in jax.live_arrays() if array.shape == shape})
+
+    space = pj.Space(rate=pj.uniform(0.3, 0.9), size=pj.choice(1, 2, 3, 4, static=True))
+    for number in range(workers.TASKS + 2):
+        task = pj.Task(lambda key, hparams, data: 1.0, epoch, np.full(shape, number, np.float32))
+        results = pj.search(task, space, trials=16, epochs=1, backend=Here)
+        assert results.summary["buckets"] > 2
+        del results, task
+        assert copies() <= min(number + 1, workers.TASKS)
 
 
 class Job:

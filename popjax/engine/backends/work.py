@@ -108,10 +108,9 @@ Answer = Done | Missing | Refused | Failed
 
 
 class Prepared(NamedTuple):
-    """The programs of a bucket, compiled or being compiled, with the data and context to train its members."""
+    """The programs of a bucket, compiled or being compiled, with the context to train its members."""
 
     programs: Programs
-    data: Any
     context: Context
     pace: dict[Any, float]
 
@@ -156,7 +155,7 @@ def work(unit: Unit, blob: bytes | None = None) -> Answer:
 
 def trained(worker: str, task: Task, unit: Unit) -> Done:
     """Train a unit on this worker, in pieces of at most a batch, one after another."""
-    prepared = prepare(task, unit)
+    prepared, data = prepare(task, unit), data_of(task, unit)
     state = None if unit.state is None else OnHost(unit.state)
     whole = Cohort(0, np.arange(len(unit.members.trial)), unit.epoch, state)
     reports: list[Any] = []
@@ -168,7 +167,7 @@ def trained(worker: str, task: Task, unit: Unit) -> Done:
             lambda numbers: jax.tree.map(lambda column: column[numbers], unit.members),
             programs=prepared.programs,
             seed=unit.seed,
-            data=prepared.data,
+            data=data,
             pace=prepared.pace,
         )
         said: list[Message] = []
@@ -182,6 +181,12 @@ def trained(worker: str, task: Task, unit: Unit) -> Done:
     return Done(worker, unit.number, standing.epoch, metrics, improved, standing.arrays())
 
 
+def data_of(task: Task, unit: Unit) -> Any:
+    """The task's data on the devices, one copy for all its buckets."""
+    devices = unit.lanes.devices
+    return DATA_CACHE.get((unit.task, devices, unit.settings), lambda: on_devices(task.data, devices))
+
+
 def prepare(task: Task, unit: Unit) -> Prepared:
     """The programs of a unit's bucket, from the cache if they are there."""
     key = unit.task, unit.plan, unit.lanes.count, unit.lanes.capacity, unit.settings
@@ -191,17 +196,16 @@ def prepare(task: Task, unit: Unit) -> Prepared:
 def prepared_anew(task: Task, unit: Unit) -> Prepared:
     """The programs for the first unit of a bucket."""
     member, context, lanes = MemberFunctions(task, **cloudpickle.loads(unit.plan)), Context(), unit.lanes
-    data = on_devices(task.data, lanes.devices)
     programs = COMPILER.programs(
         member,
-        abstract(data),
+        abstract(data_of(task, unit)),
         lanes.capacity,
         lanes.count,
         context.compiling,
         lanes.devices,
         unit.tuning,
     )
-    return Prepared(programs, data, context, {})
+    return Prepared(programs, context, {})
 
 
 class Cache:
@@ -226,7 +230,7 @@ class Cache:
             return self._known.get(key)
 
 
-TASK_CACHE, PLAN_CACHE = Cache(TASKS), Cache(PLANS)
+TASK_CACHE, DATA_CACHE, PLAN_CACHE = Cache(TASKS), Cache(TASKS), Cache(PLANS)
 
 
 def name() -> str:
