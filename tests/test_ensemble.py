@@ -12,6 +12,7 @@ from sklearn.metrics import balanced_accuracy_score, log_loss, mean_absolute_err
 
 import popjax as pj
 from popjax.core.storage import Corrupt
+from popjax.store.files import write_best
 from popjax.supervision import stack
 from popjax.supervision.ensemble import selected
 from popjax.supervision.kinds.classification import Classification
@@ -97,6 +98,10 @@ def test_best_has_a_file_for_each_shape(rows, tmp_path):
     path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\1")
     with pytest.raises(Corrupt, match=r"ensemble-1\.safetensors.*not those that were written"):
         pj.load_best(tmp_path / "run")
+    kept = results.kept(results.best.trial)
+    write_best(tmp_path / "run", kept, results.best.value, [kept])
+    files = sorted(path.name for path in (tmp_path / "run" / "best").iterdir())
+    assert files == ["arrays.safetensors", "best.json", "ensemble-0.safetensors"], "nothing of an earlier end"
 
 
 def test_its_score_is_that_of_its_predictions_on_the_test_rows(data):

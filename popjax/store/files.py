@@ -90,7 +90,7 @@ def write_best(directory: Path, winner: KeptTrial, value: float | None, together
     if best.is_symlink():
         raise Corrupt(f"{str(best)!r} is a link; remove it")
     best.mkdir(exist_ok=True)
-    known = {"trial": winner.trial, "hparams": winner.hparams, "value": value, "winner": winner.recipe}
+    known: dict[str, Any] = {"trial": winner.trial, "hparams": winner.hparams, "value": value, "winner": winner.recipe}
     known |= {"history": dict(winner.history)} if winner.history else {}
     known["sha256"] = write_arrays(best / "arrays.safetensors", winner.arrays)
     if together:
@@ -98,6 +98,10 @@ def write_best(directory: Path, winner: KeptTrial, value: float | None, together
         once = list({trial.trial: trial for trial in together}.values())
         known["ensemble"] = [write_program(best, number, alike) for number, alike in enumerate(programs_of(once))]
     write_json(best / "best.json", known)
+    named = [program["file"] for program in known.get("ensemble", ())]
+    for path in best.glob("ensemble-*.safetensors"):  # of an earlier end with more programs
+        if path.name not in named:
+            path.unlink()
 
 
 def programs_of(kept: Sequence[KeptTrial]) -> list[list[KeptTrial]]:
