@@ -327,6 +327,19 @@ def test_a_regressor_fits_targets_of_one_value():
     assert not {"results_", "predictor_", "best_params_", "cv_results_"} & set(vars(regressor))
 
 
+@pytest.mark.parametrize("model", ["mlp", "tabular"])
+@pytest.mark.parametrize(("rows", "folds"), [(3, 3), (6, 5)])
+def test_few_rows_have_fewer_folds(model, rows, folds):
+    """As many as there are rows at most, where the number was not asked for; and one row may rank."""
+    x, y = np.arange(3.0 * rows).reshape(rows, 3), np.arange(rows) % 2
+    classifier = pj.PopulationClassifier(trials=1, epochs=1, model=model).fit(x, y)
+    assert classifier.results_.members["val_loss"].shape == (1, folds, 1, 1)
+    with pytest.raises(ValueError, match=f"folds={rows + 1} and test=0 leave no row of {rows}"):
+        pj.PopulationClassifier(trials=1, epochs=1, folds=rows + 1, model=model).fit(x, y)
+    ranked = pj.PopulationClassifier(trials=1, epochs=1, model=model).fit(x, y, X_val=x[:1], y_val=y[:1])
+    assert ranked.results_.members["val_loss"].shape == (1, 1, 1, 1)
+
+
 def test_metrics_of_a_rule_are_reported_for_it():
     """Of its limits and its further objectives too, on the rows that rank; and `verbose` is any truth value."""
     x, y = load_breast_cancer(return_X_y=True)

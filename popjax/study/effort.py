@@ -55,7 +55,8 @@ class Levels:
 
     def affordable(self, epoch: float, rows: int) -> tuple[int, int, int]:
         """Trials, epochs and folds for so many rows, and a member whose epoch takes so many operations."""
-        levels = list(itertools.product(self.trials, self.epochs, self.folds))
+        folds = [folds for folds in self.folds if folds <= rows]
+        levels = list(itertools.product(self.trials, self.epochs, folds))
         most = self.operations + self.per_row * max(0, rows - LARGE)
         return next((level for level in levels if epoch * self.share * math.prod(level) <= most), levels[-1])
 
@@ -88,7 +89,7 @@ def effort_of(task: Supervised, epochs: int | None = None, folds: int | None = N
         if asked is not None:
             check_count(name, asked)
     if options.model not in ("tabular", "cnn"):
-        folds = PLAIN.folds if folds is None else folds
+        folds = min(PLAIN.folds, len(task.dataset)) if folds is None else folds
         own = (options.model, options.optimizer) == ("mlp", "adamw")
         space = table_space(task.in_folds(folds).fit.rows) if own else None
         return dataclasses.replace(PLAIN, epochs=PLAIN.epochs if epochs is None else epochs, folds=folds, space=space)

@@ -249,7 +249,7 @@ class PopulationEstimator(BaseEstimator):
             how = {"y_numeric": self.kind == "regression", "multi_output": True}
             X, y = validate_data(self, X, y, reset=reset, **how, **self._arrays())
         y = checked_targets(y, self.kind)
-        if len(X) < 2:
+        if reset and len(X) < 2:
             raise ValueError(f"n_samples={len(X)}: a search trains on some rows and ranks by others; give at least 2")
         return X, y
 
