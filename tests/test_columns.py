@@ -280,7 +280,7 @@ def test_a_retest_keeps_the_searchs_features(command, tmp_path):
     new[new.zip == "00501"].to_csv(tmp_path / "now.csv", index=False)
     search = ("--target", "kind", "--trials", 6, "--epochs", 2, "--set", "batch_size=8", "--out", "run", "--quiet")
     assert command("sweep", "--dataset", "then.csv", *search).returncode == 0
-    process = command("retest", "run", "--dataset", "now.csv", "--top", 2, "--background", 2, "--repeats", 2)
+    process = command("retest", "run", "--dataset", "now.csv", "--top", 2, "--background", 2, "--repeats", 3)
     assert process.returncode == 0, process.stderr
     assert "'city' has texts new to the search, encoded as zeros: 'Paris'" in process.stdout.splitlines()
     recorded = json.loads((tmp_path / "run" / "run.json").read_text())["data"]

@@ -418,7 +418,7 @@ def test_the_command_knows_optimizers_and_conditions(command, tmp_path):
     assert (np.isnan(results.points["momentum"]) == (results.points["optimizer"] == "adam")).all()
     assert (np.isnan(results.points["hidden_3"]) == (results.points["depth"] == 2)).all()
     assert {"momentum", "hidden_3"} <= results.run["space"].keys()
-    again = command("retest", "run", "--top", 3, "--background", 3, "--repeats", 2)
+    again = command("retest", "run", "--top", 3, "--background", 3, "--repeats", 3)
     assert again.returncode == 0, again.stderr
     for trial in (int(np.flatnonzero(results.points["optimizer"] == name)[0]) for name in ("sgd", "adam")):
         steered = command("babysit", "--from", "run", "--trial", trial, "--epochs", 2, "--out", f"one-{trial}")

@@ -802,7 +802,7 @@ def test_the_commands_take_an_executor(command, refused_in_one_line, tmp_path):
     for out, more in (("here", []), ("there", ["--executor", "processes:1"])):
         process = command("sweep", *small, "--out", out, *more)
         assert process.returncode == 0, process.stderr
-        process = command("retest", out, "--top", 2, "--background", 2, "--repeats", 2, *more)
+        process = command("retest", out, "--top", 2, "--background", 2, "--repeats", 3, *more)
         assert process.returncode == 0, process.stderr
     for file in (*FILES, "retest.json"):
         assert (tmp_path / "here" / file).read_bytes() == (tmp_path / "there" / file).read_bytes()

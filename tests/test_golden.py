@@ -74,17 +74,23 @@ def run(tmp_path):
 
 
 def assert_same_bits(old, new):
-    """All columns of a Parquet file, with their types, in another one, which may have more; repr is exact."""
+    """All columns of a Parquet file, with their types, in another one, which may have more; repr is exact.
+
+    But the standard errors, in which these runs counted the repeats of a fold as folds.
+    """
     left, right = pq.read_table(old), pq.read_table(new)
     for name in left.column_names:
         assert left[name].type == right[name].type, name
+        if name.endswith("_se"):
+            continue
         assert list(map(repr, left[name].to_pylist())) == list(map(repr, right[name].to_pylist())), name
 
 
 def assert_close(old, new, trials):
     """The metrics and hyperparameters of the first trials, in two Parquet files, but for a tenth of them."""
     rows = [table.filter(pa.array(table["trial"].to_numpy() < trials)) for table in map(pq.read_table, (old, new))]
-    names = [field.name for field in rows[0].schema if pa.types.is_floating(field.type)]
+    floats = [field.name for field in rows[0].schema if pa.types.is_floating(field.type)]
+    names = [name for name in floats if not name.endswith("_se")]  # see `assert_same_bits`
     left, right = (np.stack([table[name].to_numpy() for name in names]).astype(float) for table in rows)
     assert np.isclose(left, right, rtol=1e-2, equal_nan=True).mean() >= 0.9
 
@@ -211,7 +217,7 @@ def test_a_finished_run_is_tested_again(kind, run, command, tmp_path):
     run(kind)
     pj.Results.load(tmp_path / "run").save(tmp_path / "now")
     for out in ("run", "now"):
-        again = command("retest", out, "--top", 4, "--background", 4, "--repeats", 2)
+        again = command("retest", out, "--top", 4, "--background", 4, "--repeats", 3)
         assert again.returncode == 0, again.stderr
     found = (tmp_path / "run" / "retest.json").read_bytes()
     assert len(json.loads(found)["trials"]) == 8

@@ -304,7 +304,7 @@ def test_the_command_takes_parts_as_files(command, files, suffix):
     assert "popjax.retest run --dataset" in done.stdout
     recipe = pj.load_best(files / "run").recipe
     assert recipe.columns == ("a", "b", "c")
-    few = ("--top", 2, "--background", 2, "--repeats", 2)
+    few = ("--top", 2, "--background", 2, "--repeats", 3)
     again = command("retest", "run", *few)
     assert again.returncode == 2
     what = "the search was over files, which must be given again: python -m popjax.retest run --dataset"

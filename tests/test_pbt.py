@@ -422,7 +422,7 @@ def test_the_command_trains_tests_again_and_draws(command, tmp_path):
     assert done.returncode == 0, done.stderr
     assert Results.load(tmp_path / "run").history is not None
     assert done.stderr.count("trained 10%") <= 1
-    again = command("retest", "run", "--top", 3, "--background", 3, "--repeats", 2)
+    again = command("retest", "run", "--top", 3, "--background", 3, "--repeats", 3)
     assert again.returncode == 0, again.stderr
 
 

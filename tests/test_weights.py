@@ -127,5 +127,5 @@ def test_the_command_balances(command, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert pj.Results.load(tmp_path / "run").run["task"]["class_weight"] == "balanced"
-    again = command("retest", "run", "--top", 1, "--background", 1, "--repeats", 2)
+    again = command("retest", "run", "--top", 1, "--background", 1, "--repeats", 3)
     assert again.returncode == 0, again.stderr

@@ -228,6 +228,7 @@ class TrialRecords:
         A trial that was trained further is better, whatever its value: a loss may rise in training. Those that are not
         `comparable` come last, with one place.
 
+        >>> import numpy as np
         >>> import popjax as pj
         >>> curves = np.array([[3.0, 4.0], [2.0, 3.0], [1.0, np.nan]])[:, None, None]
         >>> done = np.array([2, 2, 1])[:, None, None]
