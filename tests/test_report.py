@@ -349,7 +349,8 @@ def test_folds_show_the_mean_and_a_band(opened):
     page = opened(results)
     best = results.best.trial
     members = results.members["val_accuracy"][best].reshape(6, -1)
-    error = members.std(0, ddof=1) / np.sqrt(6)
+    folds = results.members["val_accuracy"][best].mean(1)
+    error = folds.std(0, ddof=1) / np.sqrt(3)
     drawn = {name: y for name, _, y in traces(page, "curves")}
     assert drawn["winner"][:6] == pytest.approx(members.mean(0).tolist(), rel=1e-4)
     assert drawn["-"] == pytest.approx((members.mean(0) - error).tolist(), rel=1e-4)
