@@ -157,6 +157,13 @@ def test_the_best_of_many_that_are_alike_is_not_ahead_of_the_old_best():
         wrong = sum("more than its error" in one for one in says)
         assert binomtest(wrong, 2000, 0.025, "greater").pvalue > 1e-3, (repeats, wrong)
     far = np.where(np.arange(40)[:, None] == 7, 2.0, 0) + 0.1 * rng.normal(size=(40, 5))
+    lost = np.where(np.arange(5) == 4, np.nan, 9.0)  # far ahead, until it diverges
+    assert first_now(np.arange(41), np.zeros(41), np.vstack([far, lost]), "max")["place_says"].endswith(
+        "than its error"
+    )
+    assert first_now(np.arange(2), np.zeros(2), np.array([lost, far[7]]), "max")["place_says"].endswith("it diverged")
+    lost = lost[::-1]
+    assert first_now(np.arange(2), np.zeros(2), np.array([lost, far[7]]), "max")["place_says"].endswith("it diverged")
     assert "behind the best by more" in first_now(np.arange(40), np.zeros(40), far, "max")["place_says"]
     assert "behind the best by more" in first_now(np.arange(40), np.zeros(40), -far, "min")["place_says"]
 

@@ -158,8 +158,8 @@ def typed_targets(y: np.ndarray, name: str, target: str) -> np.ndarray:
             try:
                 y = y.astype(float)
             except OverflowError:
-                what = f"the target {target!r} has integers beyond {LARGEST:g}"
-                raise ValueError(f"{name}: {what}; replace them by smaller numbers") from None
+                beyond = f"integers beyond {LARGEST:g}; replace them by smaller numbers"
+                raise ValueError(f"{name}: the target {target!r} has {beyond}") from None
     if y.dtype.kind not in "biufOUST":
         raise ValueError(f"{name}: the target {target!r} is {y.dtype}; give numbers, texts or truth values")
     return y

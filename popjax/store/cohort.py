@@ -98,7 +98,7 @@ class Cohort:
         """
         if isinstance(rows, np.ndarray) and rows.dtype == bool and rows.all():
             return self
-        state = None if self.state is None else self.state.off_devices().take(rows)
+        state = None if self.state is None else self.state.take(rows)
         return dataclasses.replace(self, members=self.members[rows], state=state)
 
     def cut(self, size: int) -> list[Self]:

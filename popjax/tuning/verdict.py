@@ -80,9 +80,10 @@ def first_now(trials: np.ndarray, old: np.ndarray, new: np.ndarray, mode: str) -
     says = f"the old best, trial {trials[0]}, had {old[0]:.4g} and {now(new[0])}"
     says += f", place {place} of {len(trials)}"
     says += "" if best == 0 else f"; the best now is trial {trials[best]}, which {now(new[best])}"
-    choosing = choosing_repeats(signed)
-    rival = best_first(signed[:, :choosing])[0]
-    beside = place_says(place, len(trials), (signed[rival] - signed[0])[choosing:])
+    choosing, whole = choosing_repeats(signed), np.isfinite(signed).all(1)
+    rival = best_first(np.where(whole[:, None], signed, np.nan)[:, :choosing])[0]
+    lead = (signed[rival] - signed[0])[choosing:]
+    beside = place_says(place, len(trials), lead if whole[0] else np.full(len(lead), np.nan))
     return {"first_place": place, "best_now": int(trials[best]), "first_says": says, "place_says": beside}
 
 
@@ -100,7 +101,8 @@ def choosing_repeats(values: np.ndarray) -> int:
 def place_says(place: int, trials: int, lead: np.ndarray) -> str:
     """The place of the old best, and whether its rival leads it by more than its error.
 
-    `lead`: (n,), by how much the trial leads that is the best of the repeats that choose, in each of the others.
+    `lead`: (n,), by how much the trial leads that is the best of the repeats that choose, in each of the others; NaN if
+    the old best diverged.
 
     >>> place_says(2, 40, np.array([0.1, -0.1, 0.1]))
     'place 2 of 40 now, within its error of the best'
