@@ -402,3 +402,12 @@ def test_texts_that_are_dates_or_names_of_rows_are_doubted(texts, said, doubted)
         assert said in line
         assert line.endswith("leave it out")
     assert all(line.endswith("leave it out (--drop c)") for line in dataset.doubts)
+
+
+def test_texts_in_two_spellings_are_said_of_a_column_and_of_the_target(tmp_path, doubted):
+    rows = [f"{at % 7},{('red', 'Red ', 'blue')[at % 3]},{(' yes', 'yes', 'no')[at // 3 % 3]}" for at in range(63)]
+    (tmp_path / "mine.csv").write_text("\n".join(["a,colour,bought", *rows]))
+    pj.supervised(str(tmp_path / "mine.csv"), target="bought")
+    target, column = doubted.lines
+    assert "the target 'bought' holds ' yes' and 'yes', each as a class of its own" in target
+    assert "the column 'colour' holds 'Red ' and 'red', each as a level of its own" in column

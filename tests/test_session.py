@@ -429,6 +429,14 @@ def test_another_session_is_not_resumed_and_changed_code_is_said(task, tmp_path,
 
     opened(points, task._replace(epoch=epoch))
     assert "the code of the task was changed since, and the curves will hold both" in capsys.readouterr().err
+    with jax.default_matmul_precision("highest"):
+        opened(points)
+    assert "jax_default_matmul_precision was None, now highest: bits may differ" in capsys.readouterr().err
+    with (
+        jax.default_prng_impl("rbg"),
+        pytest.raises(ValueError, match="cannot be resumed so: jax_default_prng_impl was threefry2x32, now rbg"),
+    ):
+        opened(points)
 
 
 def test_the_session_that_was_opened_last_has_the_directory(task, tmp_path):

@@ -728,11 +728,25 @@ def test_a_metric_may_not_be_called_as_a_column_of_the_tables(name):
         pj.search(task, {"x": pj.uniform(0, 1)}, trials=2)
 
 
-def test_two_arrays_of_a_state_may_not_share_a_name():
-    state = {"a.b": jnp.ones(2), "a": {"b": jnp.zeros(2)}}
-    task = pj.Task(lambda key, hparams, data: state, lambda state, hparams, data: (state, {"loss": hparams["x"]}), ())
+def test_what_a_state_may_not_hold_is_said_before_training(tmp_path):
+    ran = []
+
+    def epoch(state, hparams, data):
+        jax.debug.callback(lambda: ran.append(True))
+        return state, {"loss": hparams["x"]}
+
+    def search(state, **options):
+        task = pj.Task(lambda key, hparams, data: state, epoch, ())
+        return pj.search(task, {"x": pj.uniform(0, 1)}, trials=2, epochs=1, **options)
+
     with pytest.raises(ValueError, match=r"two arrays of the state are called 'a\.b'; rename one"):
-        pj.search(task, {"x": pj.uniform(0, 1)}, trials=2, epochs=1)
+        search({"a.b": jnp.ones(2), "a": {"b": jnp.zeros(2)}})
+    small = {"codes": jnp.arange(3, dtype=jnp.int4)}
+    with pytest.raises(ValueError, match="the array 'codes' of the state is int4, which no file can hold; convert it"):
+        search(small, out=tmp_path / "run")
+    assert not ran
+    assert not (tmp_path / "run").exists()
+    assert np.isfinite(search(small).curves["loss"]).all()
 
 
 def test_counts_may_be_numpys(tmp_path):

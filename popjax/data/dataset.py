@@ -26,7 +26,15 @@ from popjax.data.checks import (
 from popjax.data.columns import Column, Levels, occurring, one_hot, one_hot_features, with_missing_level
 from popjax.data.csv_table import read_csv
 from popjax.data.dates import NO_DATES, Dates, day_text, part_names, parts
-from popjax.data.doubts import doubt_of_constants, doubt_of_dates, doubt_of_words, doubts, doubts_of_numbers, left_out
+from popjax.data.doubts import (
+    doubt_of_constants,
+    doubt_of_dates,
+    doubt_of_spelling,
+    doubt_of_words,
+    doubts,
+    doubts_of_numbers,
+    left_out,
+)
 from popjax.data.faults import Faults
 from popjax.data.inputs import entries, mapped
 from popjax.data.npz_table import read_npz
@@ -333,6 +341,7 @@ def from_arrays(
     partial = [part for date in dates for part in part_names(date)]
     lines = (
         doubt_of_words(f"the target {target!r}", "class", targets.classes or ()),
+        doubt_of_spelling(f"the target {target!r}", "class", targets.classes or ()),
         left_out(len(left), len(dropped), unknown, target),
         targets.doubt,
         doubt_of_dates(target, targets.classes or ()),

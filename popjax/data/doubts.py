@@ -20,6 +20,7 @@ NAMED = rf"(\d{{1,2}}[. -]+)?{MONTH}[., -]+\d{{1,4}}([., -]+\d{{2,4}})?( \d.*)?"
 DATE = re.compile(rf"{DAY}|{NAMED}|\d{{1,2}}:\d\d(:\d\d(\.\d+)?)?( ?[ap]m)?", re.IGNORECASE)
 UNIQUE, FEW = 0.5, 20  # distinct texts per row, and in all, from which a column may only name its rows
 FEWEST = 8  # columns that a line names
+WHOLE = 2.0**53  # up to which float64 has all whole numbers
 MOST = 0.9  # share of the texts that look like dates, or like numbers with a sign
 
 
@@ -43,6 +44,25 @@ def doubt_of_words(what: str, becomes: str, texts: Sequence[Any]) -> str:
     return f"{what} holds {said} as a {becomes} of its own; if it means missing, give None in its place (--na {named})"
 
 
+def doubt_of_spelling(what: str, becomes: str, texts: Sequence[Any]) -> str:
+    """Line for texts of a column or the target that differ by spaces or capitals alone; empty without any.
+
+    >>> doubt_of_spelling("the column 'colour'", "level", ["red", "blue", "Red "])
+    "the column 'colour' holds 'red' and 'Red ', each as a level of its own; if they mean the same, write them alike"
+    """
+    alike: dict[str, list[str]] = {}
+    for text in texts:
+        if isinstance(text, str):
+            alike.setdefault("".join(text.split()).casefold(), []).append(text)
+    several = [spellings for spellings in alike.values() if len(spellings) > 1]
+    if not several:
+        return ""
+    named = f"{short(several[0][0])} and {short(several[0][1])}"
+    more = f" and {sum(map(len, several)) - 2} more like them" if sum(map(len, several)) > 2 else ""
+    own = f"each as a {becomes} of its own; if they mean the same, write them alike"
+    return f"{what} holds {named}{more}, {own}"
+
+
 def doubt_of_dates(target: str, classes: Sequence[Any]) -> str:
     """Line for classes that look like dates; empty for others."""
     dates = [label for label in classes if isinstance(label, str) and DATE.fullmatch(label)]
@@ -52,14 +72,16 @@ def doubt_of_dates(target: str, classes: Sequence[Any]) -> str:
 
 
 def doubts(levels: Levels, rows: int) -> tuple[str, ...]:
-    """A line for each column of texts that mean missing, nearly all differ, look like dates, or are signed numbers.
+    """A line for each column of texts that mean missing, are spelt in two ways, nearly all differ, look like dates, or
+    are signed numbers.
 
     >>> for line in doubts({"day": ("2024-01-31", "2024-02-01"), "colour": ("blue", "red")}, 100):
     ...     print(line)
     the column 'day' looks like dates ('2024-01-31'), each of which is a level of its own; read them as dates \
 (--dates day), in a DataFrame by pandas.to_datetime, or leave it out (--drop day)
     """
-    lines = [doubt_of_words(f"the column {name!r}", "level", texts) for name, texts in levels.items()]
+    asked = [(f"the column {name!r}", "level", texts) for name, texts in levels.items()]
+    lines = [doubt_of(*each) for each in asked for doubt_of in (doubt_of_words, doubt_of_spelling)]
     for name, texts in levels.items():
         if sum(DATE.fullmatch(text) is not None for text in texts) >= MOST * len(texts):
             dates = [text for text in texts if text.strip()]  # the empty text is a missing cell
@@ -92,12 +114,16 @@ def doubt_of_constants(x: np.ndarray, columns: Sequence[str], parts: Collection[
 
     >>> doubt_of_constants(np.array([[1.0, 2.0, 7.0], [1.0, 3.0, 7.0]]), ("a", "b", "c"), ())
     "the same value stands in all rows of 'a', 'c'; they tell nothing"
+    >>> doubt_of_constants(np.array([[2.0**60], [2.0**60 + 7]]), ("id",), ())
+    "the same value stands in all rows of 'id' (of a number 16 digits are read); it tells nothing"
     """
-    same = [name for at, name in enumerate(columns) if name not in parts and (x[:, at] == x[0, at]).all()]
+    same = {name: x[0, at] for at, name in enumerate(columns) if name not in parts and (x[:, at] == x[0, at]).all()}
     if not same:
         return ""
-    said = ", ".join(map(short, same[:FEWEST])) + (f" and {len(same) - FEWEST} more" if len(same) > FEWEST else "")
-    return f"the same value stands in all rows of {said}; {'it tells' if len(same) == 1 else 'they tell'} nothing"
+    read = " (of a number 16 digits are read)" if max(map(abs, same.values())) > WHOLE else ""
+    more = f" and {len(same) - FEWEST} more" if len(same) > FEWEST else ""
+    said = ", ".join(map(short, [*same][:FEWEST])) + more
+    return f"the same value stands in all rows of {said}{read}; {'it tells' if len(same) == 1 else 'they tell'} nothing"
 
 
 def different_numbers(values: np.ndarray) -> bool:

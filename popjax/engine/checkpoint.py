@@ -16,6 +16,7 @@ from popjax.engine.members import MemberTable
 from popjax.engine.states import States
 from popjax.store.cohort import Cohort
 from popjax.store.commits import Commits, OnDisk, Record
+from popjax.store.files import KINDS
 
 EVERY = 2.0  # seconds between commits: what a crash may cost, or an epoch if that is longer
 LONGEST = 300.0  # bound on these seconds, however slow the last commit was
@@ -205,3 +206,12 @@ def check_arrays(like: Any, arrays: Mapping[str, np.ndarray]) -> None:
         if array.shape[array.ndim - len(expected.shape) :] != expected.shape or array.dtype != expected.dtype:
             what = f"{array.dtype}{list(array.shape)} is not {expected.dtype}{list(expected.shape)}"
             raise Corrupt(f"the state belongs to another task: {what}")
+
+
+def check_writable(like: Any) -> None:
+    """Raise ValueError for an array of the state `like` whose dtype no file of a run can hold."""
+    known = {np.dtype(kind) for kind in KINDS.values()}
+    for name, array in named_leaves(jax.eval_shape(to_words, like)).items():
+        if array.dtype not in known:
+            what = f"the array {name.removeprefix('state.')!r} of the state is {array.dtype}, which no file can hold"
+            raise ValueError(f"{what}; convert it, or train without a directory")

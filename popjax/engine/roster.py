@@ -12,7 +12,7 @@ import numpy as np
 from popjax.core.clock import Clock
 from popjax.core.faults import calling
 from popjax.core.text import hparams_text, short
-from popjax.core.trees import abstract
+from popjax.core.trees import abstract, named_leaves
 from popjax.engine.best_epoch import Training, Wanted
 from popjax.engine.compiler import COMPILER
 from popjax.engine.hints import check_hints, check_parameters, the_task
@@ -225,7 +225,9 @@ def first_plan(tracer: Tracer, config: Config) -> Plan:
     check_memory(first)
     plan = make_plan(tracer, config.plan, lanes_for(first, count), config.numbering.each, config.caps)
     check_all_read(tracer, plan)
-    metrics = plan.buckets[0].functions.trace(abstract(task.data)).metrics
+    traced = plan.buckets[0].functions.trace(abstract(task.data))
+    named_leaves(traced.training)  # no two arrays of a state have one name
+    metrics = traced.metrics
     for metric in config.rule.metrics:
         if metric not in metrics:
             raise unknown_metric(task, metric, metrics)

@@ -13,7 +13,7 @@ from popjax.core.clock import Clock
 from popjax.core.stop import Flag, Stop
 from popjax.engine.backends.local import LocalBackend
 from popjax.engine.backends.protocol import Backends, Context, Epoch, Message, Segment
-from popjax.engine.checkpoint import Checkpoint, restore
+from popjax.engine.checkpoint import Checkpoint, check_writable, restore
 from popjax.engine.ending import results_of
 from popjax.engine.fresh import refreshed
 from popjax.engine.measure import costs
@@ -102,7 +102,7 @@ class Trainer:
         states: where the members' states are.
         applied: number of steps that have changed the members; the last of them may still be in training.
 
-    Raises ValueError for a task that the backend cannot train.
+    Raises ValueError for a task that the backend cannot train, or whose state cannot be committed.
 
     >>> import jax.numpy as jnp
     >>> import popjax as pj
@@ -145,6 +145,7 @@ class Trainer:
         self.checkpoint = None if commits is None else Checkpoint(commits, self.table, self.states)
         context = Context(self.timer.compiling, self.timer.training, self.timer.stop)
         if self.checkpoint is not None:
+            check_writable(roster.abstract(0))
             tuning = self.checkpoint.commits.directory.parent / TUNING
             context = dataclasses.replace(context, request=self.checkpoint.request, tuning=tuning)
         known_costs = costs(roster, config.rule.costs)  # before the backend is made, which would be left open

@@ -67,6 +67,17 @@ class Recorded:
         if other := differences(then, now):
             raise ValueError(f"{str(self.path)!r} cannot be resumed so: {'; '.join(other)}")
 
+    def other_settings(self) -> list[str]:
+        """A line for each setting of JAX that is another now, under which bits may differ.
+
+        Raises ValueError for settings that give other random numbers, or other kinds of numbers.
+        """
+        recorded = (self.recorded.get("code") or {}).get("settings", ())
+        then = dict(zip(SETTINGS, recorded, strict=False))
+        now = {name: str(value) for name, value in zip(SETTINGS, jax_settings(), strict=True) if name in then}
+        self.refuse({name: then[name] for name in now if name in OTHER_NUMBERS}, now)
+        return [f"{line}: bits may differ from an uninterrupted run's" for line in differences(then, now)]
+
 
 class Directory(Recorded):
     """The files of a search.
@@ -186,7 +197,7 @@ class Directory(Recorded):
         now = {"data": identity(roster.task), "task": dict(roster.task.settings)}
         then = {name: self.recorded[name] for name in now if self.recorded[name] is not None}
         self.refuse(then, now)
-        self._check_settings()
+        self.warnings += self.other_settings()
         if other_code(self.recorded, roster.traced):
             what = "the code of the task was changed since"
             if self.unasked:
@@ -201,15 +212,6 @@ class Directory(Recorded):
             if there[name] != value:
                 what = f"{name} was {there[name]}, now {value}"
                 self.warnings.append(f"{what}: bits may differ from an uninterrupted run's")
-
-    def _check_settings(self) -> None:
-        """Raise ValueError for other settings of JAX that give other random numbers, or other kinds of numbers."""
-        recorded = (self.recorded.get("code") or {}).get("settings", ())
-        then = dict(zip(SETTINGS, recorded, strict=False))
-        now = {name: str(value) for name, value in zip(SETTINGS, jax_settings(), strict=True) if name in then}
-        self.refuse({name: then[name] for name in now if name in OTHER_NUMBERS}, now)
-        for line in differences(then, now):
-            self.warnings.append(f"{line}: bits may differ from an uninterrupted run's")
 
     def _check_horizon(self, roster: Roster) -> None:
         """Raise ValueError if the task reads the number of epochs, so that a longer run differs from the beginning."""

@@ -57,9 +57,14 @@ class SessionDirectory(Recorded):
             raise ValueError(f"{name!r} cannot be resumed so: {what}; give those that it began with")
 
     def owned(self, traced: TracedTask) -> bool:
-        """Own the directory; True for a recorded session, and it is said if its code was changed since."""
+        """Own the directory; True for a recorded session, and it is said if its code or JAX's settings were changed.
+
+        Raises ValueError for settings that give other random numbers, or other kinds of numbers.
+        """
+        told = self.other_settings()
         if self.recorded and other_code(self.recorded, traced):
-            what = "the code of the task was changed since, and the curves will hold both"
+            told.append("the code of the task was changed since, and the curves will hold both")
+        for what in told:
             tell(f"popjax: {str(self.path)!r}: {what}")
         self.owner.take()
         return bool(self.recorded)
