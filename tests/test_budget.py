@@ -15,6 +15,7 @@ from popjax.engine.members import MemberTable
 from popjax.engine.numbering import Numbering
 from popjax.pages.headline import optimism
 from popjax.scheduler import Decision, Scheduler, Status
+from popjax.store.listing import entry_of
 
 CURVES = np.array(
     [
@@ -121,6 +122,46 @@ def test_where_the_last_epoch_counts_complete_trials_rank_alone():
     results = stopping.search(TASK, space, rank=pj.best("loss", "min", at="best", keep=5), callbacks=[late], **asked)
     assert results.order.tolist() == [4, 1, 0, 2], "with the best epoch all rank together, but for one not begun"
     assert results.cut_short.endswith("4 of 5 trials rank, each by its best epoch, after 6 to 8 of 8 epochs")
+
+
+class Ends(pj.Callback):
+    """Stops once so many trials have finished their last epoch of two."""
+
+    def __init__(self, trials):
+        self.left, self.stop = trials, threading.Event()
+
+    def epoch(self, epoch):
+        self.left -= len(epoch.trial) * (epoch.epoch == 1)
+        if self.left == 0:
+            self.stop.set()
+
+
+@pytest.mark.parametrize("ended", [2, 4, 6])
+def test_a_search_is_unfinished_between_two_rounds_and_finished_after_the_last(ended, tmp_path):
+    """No trial waits there: only the scheduler knows that there are more to come."""
+    ends, run = Ends(ended), tmp_path / "run"
+    asked = dict(trials=6, epochs=2, scheduler="rounds(3)", rank=pj.best("loss", "min"))
+    space = {"row": pj.integers(0, 2)}
+    results = stopping.search(TASK, space, stop=ends.stop, callbacks=[ends], out=run, **asked)
+    assert len(results.status) == ended
+    assert (results.status == Status.COMPLETE).all()
+    entry = entry_of(run)
+    if ended == 6:
+        assert (results.cut_short, entry.state) == ("", "finished")
+        return
+    assert (
+        results.cut_short
+        == f"stopped before its end: {ended} of {ended} trials rank, those that were trained to the end"
+    )
+    assert pj.Results.load(run).cut_short == results.cut_short
+    assert entry.state == "stopped"
+    whole = pj.search(TASK, space, **asked)
+    again = pj.search(TASK, space, out=run, resume=True, **asked)
+    assert again.cut_short == ""
+    assert again.summary["scored_before"] == [
+        {"cut_short": results.cut_short, "best": results.summary["best"], "test": {}}
+    ]
+    np.testing.assert_array_equal(again.curves["loss"], whole.curves["loss"])
 
 
 def test_none_that_finished_an_epoch_is_no_winner():

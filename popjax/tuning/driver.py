@@ -55,8 +55,10 @@ class Driver:
         """Write the first step, and carry it out."""
         self.journal.write(first)
         self.tell(0, NO_TRIALS)
-        self.trainer.carry_out(0)
-        if not self.trainer.timer.stop.is_set():
+        reached = self.trainer.carry_out(0)
+        if self.trainer.timer.stop.is_set():
+            self.leave(0, reached)
+        else:
             self.run(1)
 
     def run(self, first: int) -> None:
@@ -79,9 +81,19 @@ class Driver:
             if number == len(journal.steps):
                 journal.write(step)
             self.tell(number, trials)
-            trainer.carry_out(number)
+            reached = trainer.carry_out(number)
             if step.decision.until and trainer.timer.stop.is_set():
+                self.leave(number, reached)
                 return  # an empty `until`: a person stopped the last trials, and may lift them
+
+    def leave(self, number: int, reached: bool) -> None:
+        """After a stop in step `number`: tell the table whether the search would go on, or prune what it left."""
+        table = self.trainer.table
+        following = self.journal.read(number + 1) or (self.following(self.trainer.trials()) if reached else None)
+        if following is None or following.decision.until or changes_of(following.decision):
+            table.cut_short = True
+        else:
+            table.prune()
 
     def tell(self, number: int, trials: Trials) -> None:
         """Tell of a step of the journal, before it is carried out."""
@@ -104,11 +116,8 @@ class Driver:
         return cut
 
     def decide(self, trials: Trials) -> Step:
-        """The next step, checked: the rest of the last goal or the scheduler's decision, with a person's changes."""
-        last = self.journal.steps[-1]
-        goal = {t: epoch for t, epoch in last.goal.items() if epoch > trials.epochs[t] and not trials.stopped[t]}
-        stopped = tuple(np.flatnonzero(trials.stopped).tolist())  # by a person, or out of retries since
-        step = Step(Decision(until=goal), last.state, stopped=stopped) if goal else self.asked(last, trials)
+        """The next step, checked, with a person's changes."""
+        step = self.following(trials)
         if self.person is not None:
             step = self.person.steer(step, trials, self.trainer.config.epochs, self.trainer.check)
         step = cut_to(step, trials, self.every)
@@ -118,6 +127,13 @@ class Driver:
             self.trainer.roster.planned(step.decision.add)
         self.scheduler.look(step.decision, trials.points, "a person's change" if changes_of(step.decision) else None)
         return step
+
+    def following(self, trials: Trials) -> Step:
+        """The rest of the last goal, or the scheduler's decision."""
+        last = self.journal.steps[-1]
+        goal = {t: epoch for t, epoch in last.goal.items() if epoch > trials.epochs[t] and not trials.stopped[t]}
+        stopped = tuple(np.flatnonzero(trials.stopped).tolist())  # by a person, or out of retries since
+        return Step(Decision(until=goal), last.state, stopped=stopped) if goal else self.asked(last, trials)
 
     def asked(self, last: Step, trials: Trials) -> Step:
         """The scheduler's step, without stopped trials and those that a person trained to its epoch or further."""
