@@ -201,50 +201,29 @@ class Front:
         return bool(((rows <= row).all(1) & (rows < row).any(1)).any())
 
 
-def hypervolume(losses: np.ndarray, worst: np.ndarray) -> float:
-    """The volume that points (n, objectives) dominate, up to `worst` (objectives,); less is better.
-
-    Computed slice by slice along the last objective.
-
-    >>> hypervolume(np.array([[0.0, 2.0], [1.0, 1.0]]), np.array([3.0, 3.0]))
-    5.0
-    """
-    losses = losses[(losses < worst).all(1)]
-    if len(losses) == 0:
-        return 0.0
-    if losses.shape[1] == 1:
-        return float(worst[0] - losses.min())
-    losses = losses[np.argsort(losses[:, -1], kind="stable")]
-    ends = np.append(losses[1:, -1], worst[-1])
-    heights = ends - losses[:, -1]
-    if losses.shape[1] == 2:
-        return float((heights * (worst[0] - np.minimum.accumulate(losses[:, 0]))).sum())
-    slices = [hypervolume(losses[: n + 1, :-1], worst[:-1]) if height else 0.0 for n, height in enumerate(heights)]
-    return float(heights @ np.array(slices))
-
-
 def contributions(losses: np.ndarray, worst: np.ndarray) -> np.ndarray:
-    """What each point (n,) of a front (n, objectives) adds to the hypervolume of the others; none is beyond `worst`.
+    """What each point (n,) of losses (n, objectives) adds to the volume that the others dominate, up to `worst`.
 
-    With two objectives this is a rectangle between two neighbours; with more, a point's box less the part that the
-    others dominate (While et al. 2012, "A fast way of calculating exact hypervolumes").
+    Sliced along the last objective, down to two: there a slice belongs to the point with the least first loss, as far
+    as the second least. No loss is greater than `worst`.
 
     >>> contributions(np.array([[0.0, 2.0], [1.0, 1.0]]), np.array([3.0, 3.0])).tolist()
     [1.0, 2.0]
     """
-    if losses.shape[1] == 2:
-        order = np.lexsort(losses.T[::-1])
-        x, y = losses[order].T
-        added = np.empty(len(losses))
-        added[order] = (np.append(x[1:], worst[0]) - x) * (np.append(worst[1], y[:-1]) - y)
+    order = np.argsort(losses[:, -1], kind="stable")
+    last = losses[order, -1]
+    heights = np.append(last[1:], worst[-1]) - last
+    if losses.shape[1] > 2:
+        added = np.zeros(len(losses))
+        for n in np.flatnonzero(heights):
+            slice_ = order[: n + 1]
+            added[slice_] += heights[n] * contributions(losses[slice_, :-1], worst[:-1])
         return added
-    return np.array([own_volume(losses[row], np.delete(losses, row, 0), worst) for row in range(len(losses))])
-
-
-def own_volume(point: np.ndarray, others: np.ndarray, worst: np.ndarray) -> float:
-    """The volume of the box from a point (objectives,) to `worst` that no other point (n, objectives) dominates."""
-    box = float(np.prod(worst - point))
-    if box == 0:
-        return 0.0
-    within = np.unique(np.maximum(others, point), axis=0)
-    return box - hypervolume(within[fronts_of(within) == 0], worst)
+    first = losses[order, 0]
+    least = np.minimum.accumulate(first)
+    before = np.append(worst[0], least[:-1])
+    second = np.minimum.accumulate(np.append(worst[0], np.maximum(first, before)[1:]))
+    owner = np.maximum.accumulate(np.where(first < before, np.arange(len(first)), 0))
+    added = np.empty(len(losses))
+    added[order] = np.bincount(owner, (second - least) * heights, len(losses))
+    return added
