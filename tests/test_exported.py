@@ -233,6 +233,8 @@ FUNCTIONS = [
         + lax.expand_dims(x[:, 0], (1,))
     ),
     lambda x: (jnp.floor(x).astype(int) & 3 | 4 ^ ~jnp.floor(x).astype(int)) + jnp.where(x > 0, x > 1, x < -1),
+    lambda x: jnp.pad(x, ((0, 0), (1, 1)), mode="edge") * 2,
+    lambda x: jnp.where(lax.max(x > 0, x < -1) & lax.min(x > -2, x < 1), x, 0),
     lambda x: lax.slice_in_dim(jnp.concatenate([x, x[:1]]), 1, x.shape[0] + 1) + lax.squeeze(x[:, :1], (1,))[:, None],
 ]
 

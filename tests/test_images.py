@@ -220,6 +220,27 @@ def test_numbers_and_a_dict_are_no_images_to_move():
         pj.search(pj.supervised((rows, np.arange(40) % 2)), space, trials=1, epochs=1)
 
 
+class Flat(nnx.Module):
+    def __init__(self, hparams, rngs):
+        self.out = nnx.Linear(64, 2, rngs=rngs)
+
+    def __call__(self, x):
+        return self.out(x.reshape(len(x), -1) / 255)
+
+
+def test_whole_numbers_are_rounded_where_they_are_moved_and_take_no_noise():
+    images = jnp.asarray(np.random.default_rng(0).integers(0, 255, (64, 8, 8, 1)), jnp.uint8)
+    keys = jax.random.split(jax.random.key(0), 64)
+    given = HParams({"augment_turn": 30.0})
+    exact = augmented(given, keys, images.astype(float))
+    np.testing.assert_array_equal(augmented(given, keys, images), np.round(exact))
+    task = pj.supervised((np.asarray(images), np.arange(64) % 2), model=Flat, transform="none")
+    with pytest.raises(
+        ValueError, match="augment_noise: the images are uint8; give a transform that makes real numbers"
+    ):
+        pj.search(task, {"learning_rate": 0.1, "augment_noise": 0.1}, trials=1, epochs=1)
+
+
 def moved(image, draw, hparams):
     """An image as NumPy moves it, pixel by pixel, by the same numbers in [0, 1)."""
     height, width, _ = image.shape

@@ -245,6 +245,10 @@ def test_texts_that_mean_a_missing_cell_are_those_of_the_run(command, tmp_path):
     (tmp_path / "holes.csv").write_text("age,city,income,member\nn/a,n/a,1,True\n")
     assert command("predict", "run", "holes.csv").returncode == 0
     assert command("predict", "run", "holes.csv", "--na", "-").returncode == 2
+    told = ("--dataset", "rows.csv", "--target", "y", "--missing", "median", "--na", "n/a", "--out", "one")
+    (tmp_path / "script.txt").write_text("go 1\nsave\n")
+    assert command("babysit", *told, "--script", "script.txt").returncode == 0
+    assert command("predict", "one", "holes.csv").returncode == 0
 
 
 @pytest.mark.soak
@@ -386,6 +390,24 @@ def test_a_score_finds_targets_by_name_and_rows_are_named_once():
     assert predictor.score(frame, y[["v", "u"]]) == predictor.score(frame, y) > 0.5
     with pytest.raises(ValueError, match="the rows have 2 columns 'a'; keep one"):
         predictor.predict(pd.concat([frame, frame[["a"]]], axis=1))
+
+
+@pytest.mark.parametrize("spelling", [("True", "False"), ("TRUE", "FALSE")])
+def test_a_score_of_labels_reads_truth_values_and_refuses_other_kinds(tmp_path, spelling):
+    x = np.random.default_rng(0).normal(size=120)
+    rows = [f"{value},{spelling[int(value < 0)]}" for value in x]
+    (tmp_path / "rows.csv").write_text("\n".join(["a,y", *rows]))
+    task = pj.supervised(str(tmp_path / "rows.csv"), target="y")
+    predictor = pj.search(task, {"learning_rate": 0.1}, trials=1, epochs=20).predictor()
+    frame = pd.read_csv(tmp_path / "rows.csv")
+    assert frame.y.dtype == bool
+    assert (
+        predictor.score(frame, frame.y) == predictor.score(frame, pd.read_csv(tmp_path / "rows.csv", dtype=str).y) > 0.9
+    )
+    with pytest.raises(
+        ValueError, match=r"score: 0 is no class, nor is another target; the classes are '(False|FALSE)'"
+    ):
+        predictor.score(frame, np.zeros(120, int))
 
 
 class Pixels(nnx.Module):

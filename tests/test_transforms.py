@@ -5,9 +5,11 @@ import json
 import re
 from typing import ClassVar
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from flax import nnx
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import QuantileTransformer, RobustScaler
 
@@ -451,6 +453,70 @@ def test_a_transform_of_ones_own_beside_missing_cells():
     task = pj.supervised(frame.assign(y=np.arange(60) % 2), "tabular", target="y", transform=Squares())
     predictor = pj.search(task, {"learning_rate": 0.01}, trials=1, epochs=1).predictor()
     assert set(predictor.predict(frame)) <= {0, 1}
+
+
+class Sums(nnx.Module):
+    def __init__(self, hparams, rngs):
+        self.out = nnx.Linear(3, 2, rngs=rngs)
+
+    def __call__(self, x):
+        return self.out(jnp.concatenate([x["pair"], x["single"][:, None]], 1))
+
+
+@pytest.mark.parametrize("name", [None, "robust", "quantile"])
+def test_an_entry_of_numbers_without_a_shape_is_predicted_from(name):
+    """Each entry as if it had one column; popjax's own transforms are read back from numbers, too."""
+    rng = np.random.default_rng(0)
+    x = {"pair": rng.normal(size=(80, 2)), "single": rng.normal(3, 2, 80)}
+    task = pj.supervised((x, (x["single"] > 3).astype(int)), model=Sums, optimizer="adam", transform=name)
+    results = pj.search(task, {"learning_rate": 0.05}, trials=1, epochs=30)
+    assert results.predictor().score(x, (x["single"] > 3).astype(int)) > 0.9
+    fitted = transform_of(name or "standardize", 0).fit(x["single"], ())
+    read = type(fitted).from_json(json.loads(json.dumps(fitted.to_json())))
+    np.testing.assert_array_equal(read(x["single"]), fitted(x["single"]))
+
+
+def test_missing_cells_of_an_entry_are_predicted_from_where_its_own_transform_takes_them():
+    rng = np.random.default_rng(0)
+    x = {"pair": rng.normal(size=(80, 2)), "single": rng.normal(size=80)}
+    x["pair"][3, 0] = np.nan
+    task = pj.supervised((x, np.arange(80) % 2), model=Sums, optimizer="adam", transform={"pair": Zeros()})
+    predictor = pj.search(task, {"learning_rate": 0.05}, trials=1, epochs=1).predictor()
+    assert predictor.predict(x).shape == (80,)
+    with pytest.raises(ValueError, match="entry 'single' of the rows: a cell is missing, row 5; give a finite number"):
+        predictor.predict(x | {"single": np.where(np.arange(80) == 4, np.nan, x["single"])})
+
+
+class Zeros(pj.Transform):
+    missing = True
+
+    def fit(self, x, columns):
+        return self
+
+    def __call__(self, x):
+        return np.nan_to_num(x)
+
+
+@pytest.mark.parametrize("name", ["quantile", "global", "robust", "standardize"])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_table_of_texts_alone_has_any_transform(name):
+    frame = pd.DataFrame({"colour": list("abcd") * 20, "y": [0, 1] * 40})
+    task = pj.supervised(frame, "tabular", target="y", transform=name)
+    assert pj.search(task, {"learning_rate": 0.05}, trials=1, epochs=20).predictor().score(frame, frame.y) > 0.9
+
+
+class Forgets(pj.Transform):
+    def fit(self, x, columns):
+        self.mean = x.mean(0)
+
+    def __call__(self, x):
+        return x
+
+
+@pytest.mark.parametrize("model", ["mlp", "tabular"])
+def test_a_fit_that_returns_nothing_is_named(rows, model):
+    with pytest.raises(ValueError, match="the transform Forgets: fit returned None; return the fitted transform"):
+        pj.supervised(rows, model, transform=Forgets())
 
 
 def test_an_export_names_the_transform_that_only_numpy_computes(rows):

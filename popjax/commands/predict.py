@@ -175,10 +175,10 @@ def predictor_in(arguments: Arguments) -> "Predictor":
 def reading_of(arguments: Arguments) -> "Reading":
     """How the file is read: as the command line says, else as the run's own was."""
     from popjax.data.table import Reading
-    from popjax.store.files import read_json
+    from popjax.store.files import HOLDS, read_json
 
-    run = Path(arguments.directory) / "run.json"
-    recorded = read_json(run).get("arguments") if run.exists() else None
+    marks = [Path(arguments.directory) / file for file in HOLDS.values()]
+    recorded = next((read_json(mark).get("arguments") for mark in marks if mark.exists()), None)
     usual = recorded if isinstance(recorded, dict) else {}
     na, thousands, decimal = (
         getattr(arguments, name)

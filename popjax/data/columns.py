@@ -82,7 +82,7 @@ def place(bad: np.ndarray, columns: Sequence[str], first: int = 0) -> str:
     """Column and row of the first True of (rows, ...), in words; rows count from `first` + 1."""
     row, *where = np.argwhere(bad)[0].tolist()
     column = repr(columns[where[0]]) if columns else str(where[0] if len(where) == 1 else tuple(where))
-    return f"column {column}, row {first + row + 1}"
+    return f"{f'column {column}, ' if where else ''}row {first + row + 1}"
 
 
 # A column, typed

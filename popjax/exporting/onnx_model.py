@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Var
+from onnx.checker import ValidationError
+from onnx.shape_inference import InferenceError
 
 from popjax.exporting.graph import Graph
 from popjax.exporting.operations import OPERATIONS, select
@@ -45,7 +47,7 @@ def onnx_model(
         rows = {name: Array((Size(0, 1), *shape), dtype) for name, (shape, dtype) in sorted(inputs.items())}
         (predictions,) = written(graph, program, [graph.input(name, array) for name, array in rows.items()])
         return graph.serialized(graph.name(predictions), output, program.gives[0], dict(notes or {}))
-    except ValueError as error:
+    except (ValueError, ValidationError, InferenceError) as error:
         raise ValueError(f"this cannot be written as ONNX: {error}") from None
 
 
@@ -69,11 +71,15 @@ def written(graph: Graph, program: Function, given: Sequence[Any]) -> list[Any]:
 def step(graph: Graph, equation: Equation, inputs: list[Any]) -> list[Any]:
     """Write an operation, or compute it if all is known; its outputs."""
     name, params = equation.primitive.name, equation.params
+    if all(array.empty for array in equation.gives):
+        return [None for _ in equation.gives]  # as JAX makes them where it pads by nothing
+    if any(one is None for one in inputs) and name != "concatenate":
+        raise ValueError(f"it computes {name!r} of an array without numbers, which has no ONNX operator here")
     if inner := [params[one] for one in INNER if isinstance(params.get(one), Function)]:
         return looped(graph, equation, inputs) if name == "scan" else written(graph, inner[0], inputs)
     if name == "cond":
         return chosen(graph, equation, inputs)
-    if equation.certain and not any(isinstance(one, str) for one in inputs):
+    if equation.certain and not any(one is None or isinstance(one, str) for one in inputs):
         results = equation.primitive.bind(*map(jnp.asarray, inputs), **equation.plain)
     elif name in OPERATIONS:
         results = OPERATIONS[name](graph, equation, *inputs)

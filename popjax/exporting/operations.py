@@ -31,7 +31,7 @@ def one(equation: Equation) -> np.ndarray:
 
 
 def logic(for_truth: str, for_bits: str) -> Callable[..., str]:
-    """An operator for truth values, and another for whole numbers."""
+    """An operator for truth values, and another for numbers."""
     return lambda graph, equation, *inputs: graph.add(
         for_truth if equation.takes[0].dtype == bool else for_bits, *inputs
     )
@@ -129,7 +129,8 @@ def transpose(graph: Graph, equation: Equation, x: Any) -> str:
 
 
 def concatenate(graph: Graph, equation: Equation, *inputs: Any) -> str:
-    return graph.add("Concat", *inputs, axis=equation.params["dimension"])
+    some = [x for x, array in zip(inputs, equation.takes, strict=True) if not array.empty]
+    return graph.add("Concat", *some, axis=equation.params["dimension"])
 
 
 def slice_(graph: Graph, equation: Equation, x: Any) -> str:
@@ -362,8 +363,8 @@ OPERATIONS: Mapping[str, Callable[..., Any]] = {
     "log1p": log1p,
     "logistic": node("Sigmoid"),
     "lt": node("Less"),
-    "max": node("Max"),
-    "min": node("Min"),
+    "max": logic("Or", "Max"),
+    "min": logic("And", "Min"),
     "mul": node("Mul"),
     "ne": not_equal,
     "neg": node("Neg"),

@@ -26,6 +26,11 @@ class Array(NamedTuple):
     shape: tuple[Any, ...]
     dtype: np.dtype
 
+    @property
+    def empty(self) -> bool:
+        """True if it holds no numbers, however many rows there are."""
+        return any(size == 0 for size in self.shape if not isinstance(size, Size))
+
 
 class Equation(NamedTuple):
     """One operation.

@@ -28,8 +28,12 @@ def check_augmented(hparams: HParams, x: Any) -> None:
     for name, (low, high) in AUGMENTED.items():
         hparams.within(name, low, high)
         if name in hparams and jnp.ndim(x) != 4:
-            what = "a dict of arrays" if isinstance(x, Mapping) else f"rows of shape {x.shape[1:]}"
+            what = "tables and dicts of arrays" if isinstance(x, Mapping) else f"rows of shape {x.shape[1:]}"
             raise ValueError(f"{name} is for images (rows, height, width, channels), not {what}; leave it out")
+        if name == "augment_noise" in hparams and not jnp.issubdtype(x.dtype, jnp.floating):
+            raise ValueError(
+                f"augment_noise: the images are {x.dtype}; give a transform that makes real numbers of them"
+            )
 
 
 def augmented(hparams: HParams, keys: jax.Array, x: jax.Array) -> jax.Array:
@@ -88,4 +92,5 @@ def sampled(image: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
     pixels = image.reshape(-1, channels)
     upper = pixels[first] * (1 - beside) + pixels[first + across] * beside
     lower = pixels[first + down] * (1 - beside) + pixels[first + down + across] * beside
-    return (upper * (1 - below) + lower * below).astype(image.dtype)
+    drawn = upper * (1 - below) + lower * below
+    return (drawn if jnp.issubdtype(image.dtype, jnp.floating) else jnp.round(drawn)).astype(image.dtype)

@@ -34,6 +34,7 @@ class Coded(Protocol):
     def fill(self) -> np.ndarray | None: ...
     @property
     def keeps(self) -> bool: ...
+    def takes_missing(self, entry: str) -> bool: ...
 
 
 def encoded(recipe: Coded, rows: Any) -> Inputs:
@@ -124,7 +125,17 @@ def entries_of(recipe: Coded, rows: Any) -> dict[str, np.ndarray]:
     counts = {name: len(x) for name, x in entries.items()}
     if len(set(counts.values())) > 1:
         raise ValueError(f"the entries differ in rows: {counts}; give as many of each")
-    return {name: filled(recipe, x, None) for name, x in entries.items()}
+    return {name: checked_cells(recipe, name, x) for name, x in entries.items()}
+
+
+def checked_cells(recipe: Coded, entry: str, x: np.ndarray) -> np.ndarray:
+    """The entry of a dict; raises ValueError for infinite cells, and for missing ones if its transform takes none."""
+    for cells, is_so in ((np.isinf(x), "infinite"), (np.isnan(x) & (not recipe.takes_missing(entry)), "missing")):
+        if cells.any():
+            raise ValueError(
+                f"entry {entry!r} of the rows: a cell is {is_so}, {place(cells, ())}; give a finite number"
+            )
+    return x
 
 
 def as_type(rows: Any, kind: str, what: str) -> np.ndarray:

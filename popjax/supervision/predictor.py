@@ -168,7 +168,8 @@ class Predictor:
         """What `_each` returns, for so few rows at a time that the predictions of all models fit into memory."""
         self._check_mean()
         rows, models = len(entries(encoded)[0]), sum(trained.members for trained in self.trained)
-        size = rows_at_once(self.recipe.width * models, sum(math.prod(x.shape[1:]) for x in entries(encoded)))
+        features = sum(math.prod(x.shape[1:]) for x in entries(self.recipe.example))
+        size = rows_at_once(self.recipe.width * models, self.recipe.folds * features)
         for begin in range(0, max(rows, 1), size):
             yield self._each(taken(encoded, slice(begin, begin + size)), range(self.recipe.folds))
 

@@ -166,6 +166,10 @@ class Recipe:
         changing = [one for one in entries(self.transforms[0]) if not isinstance(one, Unchanged)]
         return bool(changing) and all(one.missing for one in changing)
 
+    def takes_missing(self, entry: str) -> bool:
+        """True if a transform takes the missing cells of an entry of a dict."""
+        return bool(self.transforms[0][entry].missing)
+
     @property
     def folds(self) -> int:
         """The number of folds."""

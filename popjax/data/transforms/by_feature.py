@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 import numpy as np
 
@@ -84,8 +85,18 @@ class Known(Unchanged):
         return marks
 
 
+class OfArrays(Transform):
+    """A transform whose fields are arrays, of numbers alone if its features have no shape."""
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Inverse of `to_json`."""
+        read = super().from_json(content)
+        return cls(*(np.asarray(getattr(read, field.name), float) for field in dataclasses.fields(cls)))
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
-class Affine(Transform):
+class Affine(OfArrays):
     """(x - mean) / scale, clipped to +-limit.
 
     Attributes:
@@ -120,7 +131,7 @@ class Global(Affine):
     def fit(self, x: np.ndarray, columns: Columns) -> Affine:
         """Fit the mean and the deviation over all features of the training rows."""
         axes = tuple(range(x.ndim if x.ndim < 4 else x.ndim - 1))
-        mean, scale = x.mean(axes), x.std(axes)
+        mean, scale = (x.mean(axes), x.std(axes)) if x.size else (np.zeros(()), np.ones(()))  # texts alone
         known = (mean, np.where(scale > TINY * np.abs(mean), scale, 1.0), np.array(FAR))
         return type(self)(*(np.broadcast_to(value, x.shape[1:]).copy() for value in known))
 
@@ -136,7 +147,7 @@ ENDLESS = 1e18  # its square is still finite, in float32 too
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Robust(Transform):
+class Robust(OfArrays):
     """z / sqrt(1 + (z / 3)²) with z = (x - median) / interquartile range: a smooth clip to +-3.
 
     If the quartiles are equal, half the range of the feature replaces the interquartile range; a constant feature

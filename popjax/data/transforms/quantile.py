@@ -81,4 +81,5 @@ def normal(values: np.ndarray, quantiles: np.ndarray, limit: np.ndarray) -> np.n
 
 def interpolated(values: np.ndarray, points: np.ndarray, heights: np.ndarray) -> np.ndarray:
     """Linear interpolation of values (rows, features) between ascending points (n, features) of these heights (n,)."""
-    return np.stack([np.interp(*each, heights) for each in zip(values.T, points.T, strict=True)], 1)
+    each = [np.interp(*column, heights) for column in zip(values.T, points.T, strict=True)]
+    return np.stack(each, 1) if each else values

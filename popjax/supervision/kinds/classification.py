@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from popjax.core.text import short
 from popjax.data.targets import Targets, class_targets
 from popjax.supervision.kinds.kind import Kind
 from popjax.task import HParams
@@ -78,8 +79,20 @@ class Classification(Kind):
         return np.asarray(np.log(np.maximum(predicted, TINY)))
 
     def score(self, predicted: np.ndarray, targets: np.ndarray) -> float:
-        """The accuracy of labels."""
-        return float((predicted == targets).mean())
+        """The accuracy of labels; truth values, which pandas makes of the texts True and False, are those texts.
+
+        Raises ValueError if none of them is a class.
+        """
+        labels = targets.tolist()
+        if targets.dtype == bool:
+            texts = {label.strip().lower(): label for label in self.classes or () if isinstance(label, str)}
+            labels = [texts.get(str(label).lower(), label) for label in labels]
+        if labels and not {*labels} & {*(self.classes or ())}:
+            classes = ", ".join(map(short, (self.classes or ())[:2]))
+            what = f"score: {short(labels[0])} is no class, nor is another target; the classes are {classes}"
+            raise ValueError(f"{what}{', ...' if self.outputs > 2 else ''}; give labels of their kind")
+        right = [label == decided for label, decided in zip(labels, predicted.tolist(), strict=True)]
+        return float(np.mean(right))
 
     def constant(self, targets: np.ndarray) -> np.ndarray:
         """The share of each class (classes,)."""

@@ -217,7 +217,6 @@ def output_keys(names: tuple[str, ...]) -> list[str]:
 
 
 def drawn_pairs(predicted: np.ndarray, targets: np.ndarray) -> list[list[float]]:
-    """Pairs (true, predicted) of at most 500 rows at even distances."""
+    """Pairs (true, predicted) of at most 500 rows at even distances, to six digits."""
     some = np.linspace(0, len(targets) - 1, min(len(targets), DRAWN)).astype(int)
-    pairs: list[list[float]] = np.stack([targets, predicted], 1)[some].round(6).tolist()
-    return pairs
+    return [[float(f"{value:.6g}") for value in pair] for pair in np.stack([targets, predicted], 1)[some].tolist()]
