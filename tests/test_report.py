@@ -12,6 +12,7 @@ import subprocess
 import sys
 import warnings
 
+import jax.numpy as jnp
 import numpy as np
 import optuna
 import pytest
@@ -27,7 +28,9 @@ from popjax.pages import page as report
 from popjax.pages.axes import axes
 from popjax.pages.expected import expected_best
 from popjax.pages.figures.curves import curves_figure
+from popjax.pages.figures.expected import there
 from popjax.pages.figures.mattered import values_of
+from popjax.pages.figures.zoom import zoomed
 from popjax.pages.importance import among_the_best, importance, interaction
 from popjax.scheduler import Status
 from popjax.space.scales import choice, integers, log_integers, log_uniform, one_minus_log_uniform, uniform
@@ -341,6 +344,64 @@ def test_a_run_of_the_library_shows_the_call_that_made_it(tmp_path):
     assert np.array_equal(names["results"].members["loss"], results.members["loss"])
     assert names["results"].rule == results.rule
     assert code in report.page(results).replace("&#x27;", "'")
+
+
+def asked_of(results):
+    """What the page says of the call, and the call."""
+    said = rebuild.rebuild_section(results).partition("</p>")[0]
+    return said, rebuild.as_code(results)
+
+
+def test_the_call_is_promised_to_give_the_same_only_where_it_does(tmp_path):
+    task = pj.Task(
+        lambda key, hparams, data: jnp.float32(1),
+        lambda x, hparams, data: (x * hparams["x"], {"loss": x * hparams["x"]}),
+        (),
+    )
+    space = Space(x=uniform(0.1, 1))
+    asked = {"trials": 16, "epochs": 4, "sampler": "tpe", "rank": pj.best("loss")}
+    said, code = asked_of(beside := pj.search(task, space, scheduler="halving", **asked))
+    assert "The same task and call gives the same results" in said
+    names = {"pj": pj, "task": task}
+    exec(code, names)
+    assert np.array_equal(names["results"].members["loss"], beside.members["loss"], equal_nan=True)
+    pj.search(task, space, out=tmp_path / "run", **asked)
+    longer = pj.search(task, space, out=tmp_path / "run", resume=True, **(asked | {"trials": 18}))
+    assert "has other rounds" in asked_of(longer)[0]
+    own = pj.search(task, space, scheduler=pj.rounds(2), **(asked | {"sampler": optuna.samplers.RandomSampler}))
+    assert "with the sampler of your own gives the same results" in asked_of(own)[0]
+    short = dataclasses.replace(beside, contenders=np.ones(16, bool))
+    assert "stopped before its end" in asked_of(short)[0]
+
+
+def test_seconds_are_of_all_processes_of_a_run(tmp_path):
+    """Of those that ended: those of a killed one are unknown, and said to be."""
+    task = pj.objective(lambda key, hparams: {"loss": hparams["x"]})
+    asked = {"space": Space(x=uniform(0, 1)), "out": tmp_path / "run", "rank": pj.best("loss", "min")}
+    first = pj.search(task, trials=4, **asked).summary
+    more = pj.search(task, trials=8, resume=True, **asked)
+    for name in ("wall_seconds", "compile_seconds", "train_seconds"):
+        assert more.summary[name] >= first[name]
+    assert more.summary["wall_seconds"] > first["wall_seconds"]
+    assert "seconds" in comparison.lines_of({"one": more, "other": more})
+    (tmp_path / "run" / "summary.json").unlink()
+    lost = pj.search(task, trials=12, resume=True, **asked)
+    assert "since it was resumed" in headline.seconds_text(lost.summary)
+    assert "seconds" not in comparison.lines_of({"one": more, "other": lost})
+
+
+def test_no_best_of_k_is_expected_where_trials_were_stopped():
+    """They have no value at the end, and where losses rise in training they would be the best."""
+    results = made(trials=12, diverged=0)
+    assert there(results)
+    status = np.where(np.arange(12) == 5, Status.STOPPED, Status.COMPLETE)
+    assert not there(dataclasses.replace(results, status=status))
+
+
+def test_a_note_of_a_scheduler_is_no_zoom():
+    entry = {"trials": 12, "space": {"x": "uniform(0, 1)"}, "notes": ["raise min_epochs"]}
+    assert not zoomed([entry])
+    assert zoomed([entry, entry])
 
 
 def test_folds_show_the_mean_and_a_band(opened):
@@ -725,6 +786,19 @@ def test_a_square_says_which_values_it_holds():
     assert values_of(known["kind"], 3) == ["a to d", "e to h", "i to l"]
     assert values_of(known["kind"], 12) == list("abcdefghijkl")
     assert values_of(known["x"], 2) == ["0 to 0.5", "0.5 to 1"]
+
+
+def test_squares_of_few_whole_numbers_on_a_log_scale_are_named_by_what_they_hold():
+    """Their cells are not equally wide: by a plain loop over the trials."""
+    space = Space(n=log_integers(1, 8), x=uniform(0, 1))
+    results = losses_of(space, 300, lambda points: points["n"] + points["x"])
+    pair = interaction(results)
+    at = [axis.name for axis in pair.axes].index("n")
+    counts = pair.every.sum(1 - at)
+    said = values_of(pair.axes[at], len(counts))
+    held = [range(int(text.split(" to ")[0]), int(text.split(" to ")[-1]) + 1) if text else [] for text in said]
+    assert [int(np.isin(results.points["n"], [*each]).sum()) for each in held] == counts.tolist()
+    assert sorted(number for each in held for number in each) == list(range(1, 9))
 
 
 def test_squares_count_the_best_trials_and_all():

@@ -66,7 +66,7 @@ def lines_of(runs: Mapping[str, Results]) -> dict[str, Any]:
     counted = all(figure_at(results.summary, "model_steps") for results in runs.values())
     first = ("updates", "model_steps") if counted else ("epochs", "")  # of tasks that do not tell their updates
     figures = {first[0]: best_by_then(runs, *first)}
-    if all(figure_at(results.summary, "wall_seconds") for results in runs.values()):
+    if all(figure_at(each.summary, "wall_seconds") and not each.summary.get("seconds_lost") for each in runs.values()):
         figures["seconds"] = best_by_then(runs, "seconds", "wall_seconds")
     return figures
 

@@ -233,7 +233,8 @@ def seconds_text(summary: Mapping[str, Any]) -> str:
     said = [f"{name} {took:.1f} s" for name, took in parts]
     after = summary.get("afterwards_seconds") or 0
     then = f"; then {after:.1f} s to combine models and compare with others" if after >= 1 else ""
-    return ((" beside " if together else ", ").join(said) or "in all") + then
+    lost = " since it was resumed" if summary.get("seconds_lost") else ""
+    return ((" beside " if together else ", ").join(said) or "in all") + lost + then
 
 
 def machine(results: Results) -> str:

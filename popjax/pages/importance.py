@@ -8,6 +8,7 @@ import numpy as np
 from popjax.pages.axes import Axis, axes
 from popjax.pages.ped_anova import CELLS, Kernels, density, divergence, grid_cells, of_choice, of_range
 from popjax.space.points import category_values
+from popjax.space.scales import LogIntegers
 from popjax.store.results import Results
 
 MOST = 10  # squares along an axis
@@ -102,9 +103,10 @@ def squares(pair: tuple[Axis, Axis], chosen: np.ndarray) -> np.ndarray:
 
 
 def side(axis: Axis, trials: int) -> int:
-    """The number of squares along an axis: its values if they are few, else about ten trials a square."""
+    """The number of squares along an axis: its values if they are few and equally wide, else about ten trials each."""
     wanted = round(np.clip(math.sqrt(trials / 10), 3, MOST))
-    return int(axis.scale.levels) if axis.scale.levels <= MOST else wanted
+    few = axis.scale.levels <= MOST and not isinstance(axis.scale, LogIntegers)
+    return int(axis.scale.levels) if few else wanted
 
 
 def counts_of(axis: Axis, chosen: np.ndarray) -> np.ndarray:

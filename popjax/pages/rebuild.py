@@ -1,11 +1,14 @@
 """The end of the report: how to reproduce its run, and how to use its files. No JAX here."""
 
 import html
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from popjax.pages.markup import section
+from popjax.space.samplers import SAMPLERS
 from popjax.store.results import Results
+from popjax.tuning.proposals import BATCH, BESIDE, LEARNING, PRUNED, default_ends
+from popjax.tuning.schedulers.named_schedulers import SCHEDULERS
 from popjax.tuning.search_options import SearchOptions
 
 USUAL = SearchOptions().written()  # the defaults, as in run.json
@@ -15,7 +18,7 @@ ALWAYS = ("trials", "epochs", "seed")  # shown even at their defaults
 def rebuild_section(results: Results, alone: bool = False) -> str:
     """HTML section with the command that made the run and, if not `alone`, how to use its files."""
     what = "command" if results.run.get("command") else "task and call"
-    caption = f"The same {what} gives the same results"
+    caption = reproduced(results, what)
     line = str(results.run.get("command") or "") or as_code(results)
     body = f"<pre tabindex=0>{html.escape(line)}</pre>\n" if line else ""
     if alone:
@@ -37,6 +40,30 @@ def rebuild_section(results: Results, alone: bool = False) -> str:
     )
 
 
+def reproduced(results: Results, what: str) -> str:
+    """How far the same command, or the same task and call, gives the same results."""
+    run = results.run
+    if results.cut_short:
+        return f"The run was stopped before its end; the same {what} goes on to it"
+    if results.steered is not None:
+        return f"The same {what} gives the same results but for what was changed by hand, which decisions.jsonl tells"
+    usual = {default_ends(run["trials"], size) for size in (BATCH, BESIDE, PRUNED)} if "ends" in run else set()
+    if usual and tuple(run["ends"]) not in usual:
+        return f"The run was resumed to more trials in rounds of its own; the same {what} has other rounds"
+    own = [
+        name
+        for name, named in (("sampler", [*SAMPLERS, *LEARNING]), ("scheduler", SCHEDULERS))
+        if own_name(run, name, named)
+    ]
+    given = f", with the {' and the '.join(own)} of your own" if own else ""
+    return f"The same {what}{given} gives the same results"
+
+
+def own_name(run: Mapping[str, Any], name: str, known: Collection[str]) -> bool:
+    """True if what a run's record names is none of popjax's."""
+    return run.get(name) is not None and str(run[name]).partition("(")[0] not in known
+
+
 def as_code(results: Results) -> str:
     """The `popjax.search` call of a run, without the task, which has no recorded code; empty without seed or space."""
     run = results.run
@@ -56,5 +83,7 @@ def as_code(results: Results) -> str:
 def scheduled(run: Mapping[str, Any]) -> str | None:
     """The name of a run's scheduler, in its rounds if these are not the default ones of a learning sampler."""
     inner, rounds = run.get("scheduler"), run.get("rounds_in_all", 1)
+    if run.get("beside"):
+        return str(inner)
     named = f"rounds({', '.join(filter(None, (str(rounds), inner)))})"
     return inner if rounds == 1 or "ends" in run else named

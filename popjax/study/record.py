@@ -9,11 +9,12 @@ from popjax.core.machine import cores, device, versions
 from popjax.engine.identity import code, identity
 from popjax.engine.measure import updates
 from popjax.engine.roster import Roster
-from popjax.engine.trainer import Trainer
+from popjax.engine.trainer import Timer, Trainer
 from popjax.scheduler import added
 from popjax.space.space import Space
 from popjax.store.decisions import Step
 from popjax.store.files import jsonable
+from popjax.store.listing import figure_at
 from popjax.store.results import Results
 from popjax.study.directory import Directory
 from popjax.study.request import SearchRequest
@@ -80,7 +81,7 @@ def summary(
         "test": {name: jsonable(value) for name, value in test.items()},
         "diverged": int(results.diverged.sum()),
         "not_finite": sorted(trainer.table.not_finite),
-        **trainer.timer.seconds(),
+        **seconds(trainer.timer, directory),
         "model_steps": after,
         "steps_run": None if after is None or before is None else after - before,
         "stopped": int(results.stopped.sum()),
@@ -96,6 +97,16 @@ def summary(
         "popjax_version": versions()["popjax"],
         "jax_version": versions()["jax"],
     }
+
+
+def seconds(timer: Timer, directory: Directory | None) -> dict[str, Any]:
+    """The seconds of this process and of those before it that ended; `seconds_lost` if one did not."""
+    now = timer.seconds()
+    if directory is None or not directory.recorded:
+        return now
+    before = directory.summary()
+    total = {name: value + (figure_at(before, name) or 0) for name, value in now.items()}
+    return total if before and not before.get("seconds_lost") else total | {"seconds_lost": True}
 
 
 def rounds_of(steps: Sequence[Step], space: Space) -> list[dict[str, Any]]:

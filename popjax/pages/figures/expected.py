@@ -69,9 +69,10 @@ def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], D
 
 
 def there(results: Results) -> bool:
-    """True if the first round has a feasible ranked trial, and none that was pruned: it has no value at the end."""
+    """True if the first round has a feasible ranked trial, and none that was pruned or stopped before its end."""
     first = results.rounds == 0
-    return bool((first & counting(results))[results.order].any() and not results.pruned[first].any())
+    early = results.pruned | results.stopped
+    return bool((first & counting(results))[results.order].any() and not early[first].any())
 
 
 def counting(results: Results) -> np.ndarray:

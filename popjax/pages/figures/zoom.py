@@ -37,8 +37,8 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
 
 
 def zoomed(rounds: Sequence[Mapping[str, Any]]) -> bool:
-    """True if a round searched another space than the first, or has notes."""
-    return any(entry["space"] != rounds[0]["space"] or entry["notes"] for entry in rounds)
+    """True if a round after the first searched another space, or has notes: others are a scheduler's."""
+    return any(entry["space"] != rounds[0]["space"] or entry["notes"] for entry in rounds[1:])
 
 
 def spans(scale: Scale, narrower: Scale) -> list[tuple[float, float]]:
