@@ -1,5 +1,6 @@
 """The live page of real runs: what it shows, changes and refuses, and what becomes of a run that is killed."""
 
+import http.client
 import json
 import re
 import shutil
@@ -8,6 +9,7 @@ import socket
 import threading
 import time
 from concurrent.futures import Future
+from contextlib import closing
 
 import jax
 import numpy as np
@@ -514,6 +516,8 @@ FORGED = {  # name: what is made of the honest headers, method, path, body, the 
     "a file outside": (lambda h, p: h, "GET", "/../../etc/passwd", None, 404),
     "a file outside, spelled": (lambda h, p: h, "GET", "/%2e%2e%2fboard.py", None, 404),
     "a trial that there is not": (lambda h, p: h, "GET", "/trial/2", None, 404),
+    "a trial of 5,000 digits": (lambda h, p: h, "GET", "/trial/" + 5000 * "9", None, 404),
+    "a trial that is no number": (lambda h, p: h, "GET", "/trial/one", None, 404),
     "a metric that there is not": (lambda h, p: h, "GET", "/events?metric=<b>", None, 404),
 }
 
@@ -941,9 +945,12 @@ def test_others_are_let_in_by_this_machines_names_alone(capsys):
     serving.start()
     page = Page(serving.address)
     assert f"other machines may open it, unencrypted, at {socket.gethostname()}" in capsys.readouterr().err
-    for host, status in ((socket.gethostname(), 200), ("evil.example", 403)):
+    for host, status in ((socket.gethostname(), 200), ("evil.example", 403), ("127.0.0.2", 403)):
         found, _, _ = page.raw("GET", "/live.js", {"Host": f"{host}:{page.port}", "Cookie": page.cookie})
         assert found == status
+    with closing(http.client.HTTPConnection("127.0.0.2", page.port, timeout=10)) as there:
+        there.request("GET", "/live.js", headers={"Host": f"127.0.0.2:{page.port}", "Cookie": page.cookie})
+        assert there.getresponse().status == 200
     serving.close()
 
 

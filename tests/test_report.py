@@ -1024,21 +1024,35 @@ def test_a_trial_in_hand_is_lit_in_all_figures(opened):
     assert held(page)[1].startswith("trial=")
 
 
-def test_a_pruned_trial_says_where_it_stood(opened):
+@pytest.mark.parametrize("at", ["last", "best"])
+def test_a_pruned_trial_says_where_it_stood(opened, at):
     """Its place among those that were trained as far, and how many of them went on: as halving had it."""
-    loss = lambda x, hparams, data: (x, {"loss": (hparams["x"] - 0.3) ** 2})
+    loss = lambda x, hparams, data: (x * 7 % 1, {"loss": (x - 0.3) ** 2})
     task = pj.Task(lambda key, hparams, data: hparams["x"], loss, ())
-    halving = pj.halving(reduction_factor=3, min_epochs=1)
-    results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=27, epochs=9, scheduler=halving)
+    halving, rank = pj.halving(reduction_factor=3, min_epochs=2), pj.best("loss", "min", at=at)
+    results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=27, epochs=18, scheduler=halving, rank=rank)
     page = opened(results)
-    trial = int(np.flatnonzero(results.pruned & (results.epochs_run == 1))[0])
+    curves = results.curves["loss"][:, :2]
+    then = curves.min(1) if at == "best" else curves[:, 1]
+    trial = int(np.flatnonzero(results.pruned & (results.epochs_run == 2) & (curves[:, 0] < curves[:, 1]))[0])
     page.evaluate("trial => { location.hash = `#trial=${trial}`; }", trial)
     page.wait_for_selector("#card:not([hidden])")
-    then = results.curves["loss"][:, 0]
     place = int((then < then[trial]).sum()) + 1
     said = page.locator("#card").inner_text()
-    assert "pruned after epoch 1 of 9, where loss was" in said
+    assert "pruned after epoch 2 of 18, where loss was" in said
     assert f"place {place} of 27 there, of which 9 were trained on" in said
+
+
+def test_a_trial_pruned_in_a_bracket_has_no_place_among_all(opened):
+    loss = lambda x, hparams, data: (x, {"loss": (x - 0.3) ** 2})
+    task = pj.Task(lambda key, hparams, data: hparams["x"], loss, ())
+    results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=27, epochs=9, scheduler="hyperband", rank="loss")
+    page = opened(results)
+    page.evaluate("trial => { location.hash = `#trial=${trial}`; }", int(np.flatnonzero(results.pruned)[0]))
+    page.wait_for_selector("#card:not([hidden])")
+    said = page.locator("#card").inner_text()
+    assert "pruned after epoch" in said
+    assert "place " not in said
 
 
 def test_an_address_with_a_trial_opens_it_and_one_without_such_a_trial_nothing(opened):

@@ -69,9 +69,9 @@ def test_tensorboard_shows_the_search(rows, tmp_path, monkeypatch):
     assert str(tmp_path / "mine" / "report.html") in said
     lines = accumulator.Tensors("trials/text_summary")[0].tensor_proto.string_val[0].decode().splitlines()
     head, rows = lines[0].strip("| ").split(" | "), [line.strip("| ").split(" | ") for line in lines[2:]]
-    assert [int(row[0]) for row in rows] == results.order[:3].tolist()
+    assert [int(row[0]) for row in rows] == results.order[:20].tolist()
     assert [float(row[head.index("val_loss")]) for row in rows] == pytest.approx(
-        results.values["val_loss"][results.order[:3]].tolist(), rel=1e-3
+        results.values["val_loss"][results.order[:20]].tolist(), rel=1e-3
     )
     left = [value for _, value in scalars["now/left"]]
     assert left[0] == 30
@@ -84,7 +84,22 @@ def test_tensorboard_shows_the_search(rows, tmp_path, monkeypatch):
         hparams = plugin_data_pb2.HParamsPluginData.FromString(begun).session_start_info.hparams
         assert hparams["hidden"].number_value == results.hparams(trial)["hidden"]
         assert hparams["activation"].string_value == results.hparams(trial)["activation"]
-    assert len(list((tmp_path / "board" / "mine").glob("trial-*"))) == 3
+    assert len(list((tmp_path / "board" / "mine").glob("trial-*"))) == len(results.order[:20]) > 3
+    without, _ = events(tmp_path / "board" / "mine" / f"trial-{results.order[3]}")
+    assert "trial/val_loss" not in without
+
+
+def test_a_resumed_search_goes_on_over_the_epochs_trained_before(rows, tmp_path, monkeypatch):
+    monkeypatch.setattr(tracker, "EVERY", 0)
+    asked = {"out": tmp_path / "mine", "callbacks": [pj.tracking.tensorboard(tmp_path / "board")]}
+    space = {"learning_rate": pj.log_uniform(1e-3, 1e-1), "hidden": 4}
+    pj.search(pj.supervised(rows), space, trials=6, epochs=2, **asked)
+    before = set((tmp_path / "board").iterdir())
+    pj.search(pj.supervised(rows), space, trials=10, epochs=2, resume=True, **asked)
+    (second,) = set((tmp_path / "board").iterdir()) - before
+    steps = [step for step, _ in events(second)[0]["now/begun"]]
+    assert steps[0] > 12
+    assert steps[-1] <= 20
 
 
 def test_two_searches_of_a_name_do_not_mix(rows, tmp_path):

@@ -38,8 +38,9 @@ def fail(*messages: str, code: int = BAD_INPUT) -> NoReturn:
 
 def fail_to_write(what: str, error: OSError) -> NoReturn:
     """Exit with one line on what cannot be written: for want of room, or for another reason."""
-    code = NO_ROOM if error.errno in NO_SPACE else BAD_INPUT
-    fail(f"{what}: {error.strerror}; free some space or choose another", code=code)
+    full = error.errno in NO_SPACE
+    remedy = "free some space or choose another" if full else "choose another"
+    fail(f"{what}: {error.strerror}; {remedy}", code=NO_ROOM if full else BAD_INPUT)
 
 
 def parse[Arguments](

@@ -98,7 +98,9 @@ class Experiment(RowsOptions):
         for field in dataclasses.fields(Experiment):
             given = getattr(self, field.name)
             if field.name not in ("task", "seed") and given != field.default:
-                raise ValueError(f"--{field.name} {given}: --task {self.task} does not read it; leave one out")
+                raise ValueError(
+                    f"--{field.name.replace('_', '-')} {given}: --task {self.task} does not read it; leave one out"
+                )
 
     def untold(self) -> list[str]:
         """The arguments that a directory is not trusted to name: files, or the user's own code."""

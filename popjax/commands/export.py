@@ -95,6 +95,8 @@ def tracked(arguments: Arguments) -> list[Path]:
     results = Results.load(arguments.directory)
     try:
         tracker_of(arguments.to, top).export(results, Path(arguments.directory))
+    except ValueError as error:
+        raise ValueError(f"--to {arguments.to}: {error}") from None
     except Exception as error:  # any error of the tracker's package, such as a missing login
         raise ValueError(f"--to {arguments.to}: {failure(error)}") from None
     return []

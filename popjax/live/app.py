@@ -13,12 +13,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from popjax.core.text import short
 from popjax.live.board import Board, Cursor
 from popjax.live.details import details
 from popjax.live.guard import LARGEST, PAGE, Asking, Guard
 from popjax.live.requests import change_requested
 from popjax.live.tabs import Tabs
 
+DIGITS = 12  # of a trial's number
 TICK = 0.25  # seconds between two messages
 QUIET = 10.0  # seconds without news after which a tab receives a keep-alive
 ANSWER, LOOK = 1.5, 0.02  # seconds to wait for the outcome of a change, and between two polls
@@ -41,7 +43,7 @@ def app(board: Board, guard: Guard, tabs: Tabs) -> Any:
         routes=[
             Route("/", routes.page),
             Route("/events", routes.events),
-            Route("/trial/{number:int}", routes.trial),
+            Route("/trial/{number}", routes.trial),
             Route("/report", routes.report),
             Route("/change", routes.change, methods=["POST"]),
             *(Route(f"/{name}", routes.asset) for name in ASSETS),
@@ -53,7 +55,8 @@ def app(board: Board, guard: Guard, tabs: Tabs) -> Any:
             return
         request = Request(scope)
         headers = {name: request.headers.getlist(name) for name in request.headers.keys()}  # noqa: SIM118
-        known = Asking(request.method, scope["path"], headers, request.query_params.get("token"), request.cookies)
+        token, (arrived, _) = request.query_params.get("token"), scope.get("server") or ("", 0)
+        known = Asking(request.method, scope["path"], headers, token, request.cookies, arrived)
         refused = guard.refusal(known)
         answer = inner if refused is None else PlainTextResponse(refused[1] + "\n", refused[0], PAGE)
         await answer(scope, receive, send)
@@ -85,9 +88,11 @@ class Routes:
 
     async def trial(self, request: Request) -> Response:
         """One trial as JSON, with the hyperparameters that may be set; 404 for an unknown one."""
+        named, metric = request.path_params["number"], request.query_params.get("curve")
+        if not named.isdecimal() or len(named) > DIGITS:
+            return self.wrong(f"there is no trial {short(named)}", 404)
         try:
-            number, metric = request.path_params["number"], request.query_params.get("curve")
-            return JSONResponse(details(self.board, number, metric), headers=PAGE)
+            return JSONResponse(details(self.board, int(named), metric), headers=PAGE)
         except ValueError as error:
             return self.wrong(str(error), 404)
 

@@ -27,6 +27,7 @@ class Asking(NamedTuple):
         headers: lower-case name -> its values, one or more.
         token: from the address.
         cookies: name -> value.
+        arrived: the address of this machine at which it arrived.
     """
 
     method: str
@@ -34,6 +35,7 @@ class Asking(NamedTuple):
     headers: Mapping[str, Sequence[str]]
     token: str | None
     cookies: Mapping[str, str]
+    arrived: str = ""
 
     def header(self, name: str) -> str | None:
         """The value of a header; None if it is absent or repeated."""
@@ -70,7 +72,7 @@ class Guard:
         if sum(len(name) + len(value) for name, values in asking.headers.items() for value in values) > HEADERS:
             return 431, f"give at most {HEADERS} bytes of headers"
         host = asking.header("host")
-        if host is None or host_name(host) not in self.names:
+        if host is None or host_name(host) not in self.names | {bracketed(asking.arrived)}:
             return 403, "this name is not the server's"
         origins = asking.headers.get("origin", ())
         if asking.method not in ("GET", "POST"):
@@ -116,7 +118,12 @@ def names_of(host: str) -> frozenset[str]:
         names |= {here, socket.getfqdn()}
         with contextlib.suppress(OSError):  # the machine's own name may not resolve
             names |= {str(known[4][0]) for known in socket.getaddrinfo(here, None)}
-    return frozenset(f"[{name}]" if ":" in name else name.lower() for name in names)
+    return frozenset(map(bracketed, names))
+
+
+def bracketed(name: str) -> str:
+    """A name or an address as a Host header has it."""
+    return f"[{name}]" if ":" in name else name.lower()
 
 
 def equal(given: str | None, secret: str) -> bool:

@@ -50,11 +50,8 @@ def reproduced(results: Results, what: str) -> str:
     usual = {default_ends(run["trials"], size) for size in (BATCH, BESIDE, PRUNED)} if "ends" in run else set()
     if usual and tuple(run["ends"]) not in usual:
         return f"The run was resumed to more trials in rounds of its own; the same {what} has other rounds"
-    own = [
-        name
-        for name, named in (("sampler", [*SAMPLERS, *LEARNING]), ("scheduler", SCHEDULERS))
-        if own_name(run, name, named)
-    ]
+    known = {"sampler": [*SAMPLERS, *LEARNING], "scheduler": SCHEDULERS}
+    own = [name for name, names in known.items() if own_name(run, name, names)]
     given = f", with the {' and the '.join(own)} of your own" if own else ""
     return f"The same {what}{given} gives the same results"
 

@@ -161,10 +161,16 @@ function whyOf(data, trial) {
   return epochs ? `${word} after epoch ${epochs} of ${data.last}${at}${beside}` : `${word} before its first epoch`;
 }
 
-// how a pruned trial stood among those that were trained as far, of which some were trained on
+// how a pruned trial stood among those that were trained as far, of which some were trained on, as halving compared them
 function placeOf(data, trial, epochs) {
-  if (!data.curves) return "";
-  const then = (one) => data.curves[one * data.last + epochs - 1], sign = data.mode === "max" ? -1 : 1;
+  if (!data.curves || !data.rungs) return "";
+  const sign = data.mode === "max" ? -1 : 1;
+  const then = (one) => {
+    const values = data.curves.slice(one * data.last, one * data.last + epochs);
+    const last = values.at(-1);
+    if (data.rungs === "last" || last === null) return last;
+    return sign * Math.min(...values.map((value) => sign * value));
+  };
   const as = data.epochs.map((_, one) => one).filter((one) => data.epochs[one] >= epochs && then(one) !== null);
   const ahead = as.filter((one) => sign * then(one) < sign * then(trial)).length, on = as.filter((one) => data.epochs[one] > epochs);
   return `: place ${number(ahead + 1)} of ${number(as.length)} there, of which ${number(on.length)} were trained on`;

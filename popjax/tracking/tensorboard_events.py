@@ -49,11 +49,11 @@ class TensorBoard:
         lines = [f"    {name}: {value}" for name, value in whole.summary.items()]
         self.writer.add_text("summary", "\n".join([*lines, *(f"    {file.name}: {file}" for file in whole.files[1:])]))
         self.writer.add_text("trials", markdown_table(whole.best))
-        for trial in whole.best:
+        for rank, trial in enumerate(whole.best):
             last = {f"last/{name}": last_finite(curve) for name, curve in trial.curves.items()}
             hparams = {name: value for name, value in trial.hparams.items() if value is not None}
             self.writer.add_hparams(hparams, last, name=f"trial-{trial.number}")
-            if whole.curves:
+            if rank < whole.top:
                 with SummaryWriter(str(self.directory / f"trial-{trial.number}"), filename_suffix=".curves") as writer:
                     add(writer, {f"trial/{name}": curve for name, curve in trial.curves.items()})
 

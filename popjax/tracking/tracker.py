@@ -43,22 +43,22 @@ class Whole(NamedTuple):
     Attributes:
         summary: figures and the winner's hyperparameters, by name.
         epochs: series -> (epochs,), each value over all trials that trained the epoch.
-        best: the best trials, best first.
-        curves: bool: the curves of the best trials are written.
+        best: the best trials, best first: 20, or as many as have curves if these are more.
+        top: number of them of which the curves are written.
         files: the table of trials, and the report if there is one.
     """
 
     summary: dict[str, Any]
     epochs: dict[str, np.ndarray]
     best: list[Trial]
-    curves: bool
+    top: int
     files: list[Path]
 
     def series(self) -> dict[str, np.ndarray]:
         """All series, name -> (epochs,)."""
         rows = {f"epoch/{name}": values for name, values in self.epochs.items()}
-        if self.curves:
-            rows |= {f"trial-{t.number}/{name}": curve for t in self.best for name, curve in t.curves.items()}
+        for trial in self.best[: self.top]:
+            rows |= {f"trial-{trial.number}/{name}": curve for name, curve in trial.curves.items()}
         return rows
 
 
@@ -118,6 +118,8 @@ class Tracker(Progress):
 
     def decision(self, decision: Decision, trials: Trials) -> None:
         self._left = len(decision.until)
+        if self._trained == 0:  # a resumed search goes on from where it was
+            self._trained = int(trials.epochs.sum()) * self.run.folds * self.run.repeats
         super().decision(decision, trials)
 
     def epoch(self, result: Any) -> None:
@@ -239,4 +241,4 @@ def whole(results: Results, top: int, place: Path, report: Path | None) -> Whole
     table = place / "trials.csv"
     csv.write_csv(results.trials, table)
     files = [table, *([report] if report is not None and report.exists() else [])]
-    return Whole(figures, epochs, best[: top or 20], top > 0, files)
+    return Whole(figures, epochs, best, top, files)

@@ -58,11 +58,23 @@ def table(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
         "words": [*WORDS, INFEASIBLE],
         "epochs": results.epochs_run.tolist(),
         "last": curve.shape[1],
+        "rungs": rungs(results),
         "rounds": (results.rounds + 1).tolist() if several else None,
         "lost": {trial: why_lost(results, trial) for trial in np.flatnonzero(results.diverged).tolist()},
         "curves": rounded(curve, 4) if curve.size <= CURVES else None,
         "lines": lines(results),
     }
+
+
+def rungs(results: Results) -> str | None:
+    """What halving's rungs compared, "last" values or the "best" so far; None where the curves do not tell it."""
+    plain = str(results.run.get("scheduler")).startswith("halving") and not results.rounds.any()
+    if not plain or results.steered is not None:
+        return None
+    if results.rule.at == "last":
+        return "last"
+    _, folds, repeats, _ = results.members[results.metric].shape
+    return "best" if folds * repeats == 1 else None
 
 
 def card(results: Results, axes: Sequence[Axis], run: str) -> dict[str, Any]:
