@@ -299,6 +299,30 @@ def test_other_random_numbers_are_no_continuation(task, tmp_path, setting, value
     assert warning.startswith("jax_default_matmul_precision was None, now highest: bits may differ")
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"scheduler": "rounds(2)"}, "its rounds have 3 trials; give rounds=3 with trials=9"),
+        ({"scheduler": "halving(min_epochs=1)"}, "decided among all trials; start a new run"),
+        ({"sampler": "grid"}, "a grid has all its points; start a new run"),
+    ],
+)
+def test_more_trials_that_would_be_another_run_are_refused_with_the_reason(tmp_path, given, says):
+    task = pj.objective(lambda key, hparams: {"loss": hparams["x"]})
+    asked = {"space": {"x": pj.uniform(0, 1)}, "out": tmp_path / "run", "rank": pj.best("loss", "min"), **given}
+    pj.search(task, trials=6, **asked)
+    with pytest.raises(ValueError, match=f"cannot be resumed so: trials was 6, now 8: .*{says}"):
+        pj.search(task, trials=8, resume=True, **asked)
+
+
+def test_the_command_goes_on_in_rounds_of_the_same_size(command, tmp_path):
+    asked = ("--dataset", "wine", "--epochs", "1", "--quiet")
+    assert command("sweep", *asked, "--rounds", "2", "--trials", "6", "--out", "run").returncode == 0
+    assert command("resume", "run", "--trials", "9").returncode == 0
+    assert command("sweep", *asked, "--rounds", "3", "--trials", "9", "--out", "whole").returncode == 0
+    assert_same_files(tmp_path / "whole", tmp_path / "run")
+
+
 def test_without_a_commit_it_begins_again_with_the_points_of_then(task, tmp_path):
     search(task, tmp_path / "run", stop_at=40)
     shutil.rmtree(tmp_path / "run" / "state")

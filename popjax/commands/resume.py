@@ -66,6 +66,8 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError(
             f"{str(directory)!r} is finished; give more --trials or --epochs to go on, if its scheduler has no last one"
         )
+    if now.rounds and now.trials > run["trials"] and not run["trials"] % now.rounds:  # further ones of this size
+        now = dataclasses.replace(now, rounds=-(-now.trials * now.rounds // run["trials"]))
     running = {field.name: given[field.name] for field in dataclasses.fields(of_sweep.Running)}
     now = dataclasses.replace(now, out=str(directory), resume=True, **running)
     if not isinstance(run.get("space"), dict):

@@ -8,7 +8,7 @@ from typing import Any
 
 from popjax.core.machine import UNKNOWN, device, versions
 from popjax.core.storage import Corrupt
-from popjax.core.text import printable, tell
+from popjax.core.text import plural, printable, tell
 from popjax.core.trees import abstract
 from popjax.engine.caps import caps_fit
 from popjax.engine.identity import differences, identity, other_code
@@ -24,6 +24,7 @@ from popjax.study.request import SearchRequest
 from popjax.tuning.proposals import learns
 from popjax.tuning.schedulers.named_schedulers import text_of
 from popjax.tuning.schedulers.rounds import even, further
+from popjax.tuning.search_options import SearchOptions
 
 REQUIRED = ("epochs", "seed", "sampler", "repeats", "folds")
 
@@ -159,8 +160,23 @@ class Directory(Recorded):
             raise ValueError(self._no_longer(options.epochs, f"{horizon} decides by what the last epoch is"))
         further_rounds = 1 < len(ends) < len(request.ends) and request.ends[: len(ends)] == ends
         more = options.trials > self.recorded["trials"] and plain and options.sampler != "grid"
+        if options.trials > self.recorded["trials"] and not (more or further_rounds):
+            raise ValueError(self._no_more(options, ends))
         names = ["epochs"] if self.longer else []
         return names + (["trials", "rounds"] if further_rounds else ["trials"] if more else [])
+
+    def _no_more(self, options: SearchOptions, ends: tuple[int, ...]) -> str:
+        """The message of an error where more trials would be another run."""
+        changed = f"trials was {self.recorded['trials']}, now {options.trials}"
+        if len(ends) > 1:
+            size = ends[0]
+            rounds = -(-options.trials // size)
+            remedy = f"its rounds have {plural(size, 'trial')}; give rounds={rounds} with trials={rounds * size}"
+        elif options.sampler == "grid":
+            remedy = "a grid has all its points; start a new run"
+        else:
+            remedy = f"{text_of(options.inner)} decided among all trials; start a new run"
+        return f"{str(self.path)!r} cannot be resumed so: {changed}: {remedy}"
 
     def take_up(self, trainer: Trainer) -> int | None:
         """Restore the members from the commits; return the first decision that may not be carried out yet.

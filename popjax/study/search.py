@@ -83,7 +83,8 @@ def search(
             trained again, to the same curves, and further.
         minutes: time after which training stops at the end of an epoch, as at an interrupt; of the results so far the
             best win (see `Results.cut_short`).
-        every: largest number of epochs between two decisions of the scheduler.
+        every: largest number of epochs between two decisions, and so between two calls of a callback and two changes by
+            a person; the scheduler is asked where its own steps end.
         start: points that are tried first, counted in `trials`: mappings, whose missing hyperparameters are drawn, or
             Results or a run's directory, of which the ten best trials that lie in the space are taken. The sampler's
             first point comes after them.
