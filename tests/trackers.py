@@ -52,7 +52,32 @@ def mlflow(place: Path) -> None:
     assert (run.info.status, run.info.run_name) == ("FINISHED", "run")
     files = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert files == {"trials.csv", "report.html"}
+    fails(uri, client)
     interrupted(place, uri, client)
+
+
+def fails(uri: str, client: Any) -> None:
+    """A search that a user's code ends early is no finished run."""
+
+    def scheduler(problem: Any) -> Any:
+        def step(state: Any, trials: Any) -> Any:
+            if state:
+                raise OSError("gone")
+            return 1, pj.Decision(add=problem.propose(2), until={0: 1, 1: 1})
+
+        return pj.Scheduler(lambda: 0, step)
+
+    with contextlib.suppress(Exception):
+        pj.search(
+            pj.supervised(rows()),
+            {"learning_rate": 0.1},
+            trials=2,
+            epochs=2,
+            scheduler=scheduler,
+            callbacks=[pj.tracking.mlflow("failed", uri)],
+        )
+    (run,) = runs_of(client, "failed")
+    assert run.info.status == "FAILED"
 
 
 def interrupted(place: Path, uri: str, client: Any) -> None:

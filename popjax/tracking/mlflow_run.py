@@ -46,6 +46,7 @@ class MLflow:
         known = self.client.get_experiment_by_name(self.experiment)
         number = self.client.create_experiment(self.experiment) if known is None else known.experiment_id
         self.run = self.client.create_run(number, run_name=name).info.run_id
+        self.status = "FAILED"  # unless all is written
         self._batches("params", FEW, [Param(name, str(value)) for name, value in config.items()])
 
     def now(self, values: Mapping[str, float], step: int) -> None:
@@ -62,10 +63,11 @@ class MLflow:
         self._batches("tags", FEW, [RunTag(name, value) for name, value in words.items()])
         for file in whole.files:
             self.client.log_artifact(self.run, str(file))
+        self.status = "FINISHED"
 
     def close(self) -> None:
         if self.run:
-            self.client.set_terminated(self.run)
+            self.client.set_terminated(self.run, self.status)
 
     def _log(self, points: Iterable[tuple[str, float, int]]) -> None:
         from mlflow.entities import Metric
