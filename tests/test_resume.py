@@ -315,6 +315,14 @@ def test_more_trials_that_would_be_another_run_are_refused_with_the_reason(tmp_p
         pj.search(task, trials=8, resume=True, **asked)
 
 
+def test_rounds_of_several_sizes_take_no_more(tmp_path):
+    task = pj.objective(lambda key, hparams: {"loss": hparams["x"]})
+    asked = {"space": {"x": pj.uniform(0, 1)}, "out": tmp_path / "run", "rank": pj.best("loss", "min")}
+    pj.search(task, trials=7, scheduler="rounds(2)", **asked)
+    with pytest.raises(ValueError, match="trials was 7, now 12: its rounds differ in size; start a new run"):
+        pj.search(task, trials=12, scheduler="rounds(3)", resume=True, **asked)
+
+
 def test_the_command_goes_on_in_rounds_of_the_same_size(command, tmp_path):
     asked = ("--dataset", "wine", "--epochs", "1", "--quiet")
     assert command("sweep", *asked, "--rounds", "2", "--trials", "6", "--out", "run").returncode == 0

@@ -168,7 +168,9 @@ class Directory(Recorded):
     def _no_more(self, options: SearchOptions, ends: tuple[int, ...]) -> str:
         """The message of an error where more trials would be another run."""
         changed = f"trials was {self.recorded['trials']}, now {options.trials}"
-        if len(ends) > 1:
+        if len(ends) > 1 and ends[-1] % len(ends):
+            remedy = "its rounds differ in size; start a new run"
+        elif len(ends) > 1:
             size = ends[0]
             rounds = -(-options.trials // size)
             remedy = f"its rounds have {plural(size, 'trial')}; give rounds={rounds} with trials={rounds * size}"
