@@ -1900,7 +1900,7 @@ MUTANTS = [
         "missing cells that a transform takes are refused",
         "supervision/encoding",
         "filled",
-        "not lost.any() or (fill is None and recipe.keeps)",
+        "not lost.any() or (fill is None and recipe.takes_missing(entry))",
         "not lost.any()",
         "test_transforms.py -k missing_cells",
     ),

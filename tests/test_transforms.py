@@ -483,7 +483,7 @@ def test_missing_cells_of_an_entry_are_predicted_from_where_its_own_transform_ta
     task = pj.supervised((x, np.arange(80) % 2), model=Sums, optimizer="adam", transform={"pair": Zeros()})
     predictor = pj.search(task, {"learning_rate": 0.05}, trials=1, epochs=1).predictor()
     assert predictor.predict(x).shape == (80,)
-    with pytest.raises(ValueError, match="entry 'single' of the rows: a cell is missing, row 5; give a finite number"):
+    with pytest.raises(ValueError, match="entry 'single' of the rows: a cell is missing, row 5; give one"):
         predictor.predict(x | {"single": np.where(np.arange(80) == 4, np.nan, x["single"])})
 
 

@@ -127,6 +127,18 @@ def object_column(source: str, name: str, cells: np.ndarray) -> Column:
         raise ValueError(f"{source}: column {name!r} holds an integer too large for a float; rescale it") from None
 
 
+TRUTHS = {"true": True, "false": False}  # of pandas, in any capitals
+
+
+def truth_texts(texts: Iterable[Any]) -> dict[bool, str]:
+    """The texts that pandas reads as truth values, by these.
+
+    >>> truth_texts(["FALSE", "TRUE", "unknown"])
+    {False: 'FALSE', True: 'TRUE'}
+    """
+    return {TRUTHS[text.lower()]: text for text in texts if isinstance(text, str) and text.lower() in TRUTHS}
+
+
 def recoded(name: str, cells: np.ndarray, levels: Sequence[str] | None, first: int = 0) -> np.ndarray:
     """Raw cells (rows,) of any type, None where missing, coded by the levels of a text column, or as numbers.
 
@@ -136,17 +148,16 @@ def recoded(name: str, cells: np.ndarray, levels: Sequence[str] | None, first: i
     if levels is None and cells.dtype.kind == "f":
         return cells
     places = {text: float(index) for index, text in enumerate(levels or ())}
-    spelled = {"true": True, "false": False}
-    truths = {spelled[text.lower()]: place for text, place in places.items() if text.lower() in spelled}
+    truths = truth_texts(levels or ())
 
     def code(cell: Any) -> float:
         if cell is None or (isinstance(cell, str) and is_missing(cell)):
             return places.get("", np.nan)
         if levels is None:
-            cell = spelled.get(cell.strip().lower(), cell) if isinstance(cell, str) else cell
+            cell = TRUTHS.get(cell.strip().lower(), cell) if isinstance(cell, str) else cell
             return to_number(cell) if isinstance(cell, str) else float(cell)
         if isinstance(cell, bool | np.bool_):
-            return truths[bool(cell)]
+            return places[truths[bool(cell)]]
         if not isinstance(cell, str) and cell == cell:
             raise TypeError
         return places.get(cell, -1.0) if isinstance(cell, str) else places.get("", np.nan)

@@ -17,8 +17,8 @@ def results_of(
 ) -> Results:
     """The Results as the table stands, without the figures of the run.
 
-    Where trials wait, the run was stopped before its end: those that the last decision names are stopped with it, the
-    others pruned. Of a run that was stopped before its end the `contenders` rank.
+    Of an unfinished run the `contenders` rank; of the trials that wait those that the last decision names are stopped
+    with it, the others pruned.
     """
     waiting = table.status == Status.WAITING
     left = np.where(table.named, Status.STOPPED, Status.PRUNED)
@@ -30,7 +30,7 @@ def results_of(
         done=table.epochs,
         status=np.where(waiting, left, table.status),
         improved=table.improved,
-        contenders=contenders(table, states.held) if waiting.any() or table.cut_short else None,
+        contenders=contenders(table, states.held) if table.unfinished else None,
         costs=table.costs,
         history=history,
         steered=steered,

@@ -43,7 +43,7 @@ class MemberTable:
             about to be copied or changed: it is never given up.
         lineage: int (trials, epochs), the trial as which a trial's state was trained in each epoch; None before the
             first copy, and where the rule keeps no best epoch.
-        cut_short: the search was stopped where it would have gone on.
+        unfinished: training was stopped where it would have gone on.
         costs: "parameters" or "flops" -> (trials,), those that the rule needs.
         not_finite: the metrics with which members diverged in this process.
     """
@@ -69,7 +69,7 @@ class MemberTable:
         self.targets, self.rounds = (np.zeros(0, np.int64) for _ in range(2))
         self.named, self.given_up, self.pinned = (np.zeros(0, bool) for _ in range(3))
         self.lineage: np.ndarray | None = None
-        self.cut_short = False
+        self.unfinished = False
         self.costs: Mapping[str, np.ndarray] = {}
         self.not_finite: set[str] = set()
 

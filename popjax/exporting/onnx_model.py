@@ -73,13 +73,13 @@ def step(graph: Graph, equation: Equation, inputs: list[Any]) -> list[Any]:
     name, params = equation.primitive.name, equation.params
     if all(array.empty for array in equation.gives):
         return [None for _ in equation.gives]  # as JAX makes them where it pads by nothing
-    if any(one is None for one in inputs) and name != "concatenate":
+    if any(operand is None for operand in inputs) and name != "concatenate":
         raise ValueError(f"it computes {name!r} of an array without numbers, which has no ONNX operator here")
     if inner := [params[one] for one in INNER if isinstance(params.get(one), Function)]:
         return looped(graph, equation, inputs) if name == "scan" else written(graph, inner[0], inputs)
     if name == "cond":
         return chosen(graph, equation, inputs)
-    if equation.certain and not any(one is None or isinstance(one, str) for one in inputs):
+    if equation.certain and not any(operand is None or isinstance(operand, str) for operand in inputs):
         results = equation.primitive.bind(*map(jnp.asarray, inputs), **equation.plain)
     elif name in OPERATIONS:
         results = OPERATIONS[name](graph, equation, *inputs)

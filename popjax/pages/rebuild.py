@@ -52,8 +52,8 @@ def reproduced(results: Results, what: str) -> str:
         return f"The run was resumed to more trials in rounds of its own; the same {what} has other rounds"
     known = {"sampler": [*SAMPLERS, *LEARNING], "scheduler": SCHEDULERS}
     own = [name for name, names in known.items() if own_name(run, name, names)]
-    given = f", with the {' and the '.join(own)} of your own" if own else ""
-    return f"The same {what}{given} gives the same results"
+    beside = f", with the {' and the '.join(own)} of your own" if own else ""
+    return f"The same {what}{beside} gives the same results"
 
 
 def own_name(run: Mapping[str, Any], name: str, known: Collection[str]) -> bool:

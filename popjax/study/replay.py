@@ -49,10 +49,10 @@ def train_points(
     first, *others = training(points, by_epoch or {}, config.epochs)
     trainer = Trainer(Roster(TracedTask(task, space, config), points, numbers), timer=timer, backend=backend)
     with contextlib.closing(trainer):
-        going = trainer.begin(Step(first))
-        for decision in others if going else ():
-            if not trainer.apply(Step(without(decision, trainer.table))):
-                break
+        reached = trainer.begin(Step(first))
+        for decision in others:
+            reached = reached and trainer.apply(Step(without(decision, trainer.table)))
+        trainer.table.unfinished = not reached
         return trainer.results()
 
 

@@ -61,11 +61,11 @@ class SessionDirectory(Recorded):
 
         Raises ValueError for settings that give other random numbers, or other kinds of numbers.
         """
-        told = self.other_settings()
+        warnings = self.other_settings()
         if self.recorded and other_code(self.recorded, traced):
-            told.append("the code of the task was changed since, and the curves will hold both")
-        for what in told:
-            tell(f"popjax: {str(self.path)!r}: {what}")
+            warnings.append("the code of the task was changed since, and the curves will hold both")
+        for warning in warnings:
+            tell(f"popjax: {str(self.path)!r}: {warning}")
         self.owner.take()
         return bool(self.recorded)
 

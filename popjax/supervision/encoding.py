@@ -32,9 +32,7 @@ class Coded(Protocol):
     def dates(self) -> Dates: ...
     @property
     def fill(self) -> np.ndarray | None: ...
-    @property
-    def keeps(self) -> bool: ...
-    def takes_missing(self, entry: str) -> bool: ...
+    def takes_missing(self, entry: str | None = None) -> bool: ...
 
 
 def encoded(recipe: Coded, rows: Any) -> Inputs:
@@ -125,17 +123,7 @@ def entries_of(recipe: Coded, rows: Any) -> dict[str, np.ndarray]:
     counts = {name: len(x) for name, x in entries.items()}
     if len(set(counts.values())) > 1:
         raise ValueError(f"the entries differ in rows: {counts}; give as many of each")
-    return {name: checked_cells(recipe, name, x) for name, x in entries.items()}
-
-
-def checked_cells(recipe: Coded, entry: str, x: np.ndarray) -> np.ndarray:
-    """The entry of a dict; raises ValueError for infinite cells, and for missing ones if its transform takes none."""
-    for cells, is_so in ((np.isinf(x), "infinite"), (np.isnan(x) & (not recipe.takes_missing(entry)), "missing")):
-        if cells.any():
-            raise ValueError(
-                f"entry {entry!r} of the rows: a cell is {is_so}, {place(cells, ())}; give a finite number"
-            )
-    return x
+    return {name: filled(recipe, x, None, entry=name) for name, x in entries.items()}
 
 
 def as_type(rows: Any, kind: str, what: str) -> np.ndarray:
@@ -197,22 +185,28 @@ def cells_of_series(series: Any, text: bool) -> np.ndarray:
     return float_cells(series) if numeric(series) and not text else feature_cells(series)
 
 
-def filled(recipe: Coded, x: np.ndarray, fill: np.ndarray | None, first: int = 0) -> np.ndarray:
-    """Rows (rows, ...) with missing cells replaced by `fill`, or kept if the recipe `keeps` them.
+def filled(
+    recipe: Coded, x: np.ndarray, fill: np.ndarray | None, first: int = 0, entry: str | None = None
+) -> np.ndarray:
+    """Rows (rows, ...) with missing cells replaced by `fill`, or kept if the recipe `takes_missing` ones.
 
-    Errors count the rows from `first`. Raises ValueError for infinite cells, and for missing ones that are neither.
+    Errors count the rows from `first`, and name the `entry` of a dict. Raises ValueError for infinite cells, and for
+    missing ones that are neither.
     """
     if x.dtype.kind != "f":
         return x
+    where, remedy = "", f"give one, or train with {MEDIAN}"
+    if entry is not None:
+        where, remedy = f"entry {entry!r} of the rows: ", "give one"
     source = dates_of_parts(recipe.dates)
     names = [source.get(name, name) for name in recipe.columns] if x.shape[1:] == (len(recipe.columns),) else ()
     if np.isinf(x).any():
-        raise ValueError(f"a cell is infinite, {place(np.isinf(x), names, first)}; give a finite number")
+        raise ValueError(f"{where}a cell is infinite, {place(np.isinf(x), names, first)}; give a finite number")
     lost = np.isnan(x)
-    if not lost.any() or (fill is None and recipe.keeps):
+    if not lost.any() or (fill is None and recipe.takes_missing(entry)):
         return x
     if fill is None:
-        raise ValueError(f"a cell is missing, {place(lost, names, first)}; give one, or train with {MEDIAN}")
+        raise ValueError(f"{where}a cell is missing, {place(lost, names, first)}; {remedy}")
     return with_fill(x, fill)
 
 

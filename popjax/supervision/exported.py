@@ -133,7 +133,7 @@ def coding(recipe: Recipe) -> dict[str, Any]:
             name: {"columns": part_names(name), "since": day_text(first)} for name, first in recipe.dates.items()
         },
         "unknown": -1,
-        "missing": "nan" if recipe.fill is not None or recipe.keeps else None,
+        "missing": "nan" if recipe.fill is not None or recipe.takes_missing() else None,
         "classes": None if recipe.classes is None else list(recipe.classes),
         "outputs": list(recipe.kind.names),
     }

@@ -160,15 +160,13 @@ class Recipe:
         fields["levels"] = {name: tuple(texts) for name, texts in fields["levels"].items()}
         return cls(**fields)
 
-    @property
-    def keeps(self) -> bool:
-        """True if there are transforms other than "none" and all of them take missing cells."""
-        changing = [one for one in entries(self.transforms[0]) if not isinstance(one, Unchanged)]
-        return bool(changing) and all(one.missing for one in changing)
-
-    def takes_missing(self, entry: str) -> bool:
-        """True if a transform takes the missing cells of an entry of a dict."""
-        return bool(self.transforms[0][entry].missing)
+    def takes_missing(self, entry: str | None = None) -> bool:
+        """True if there are transforms other than "none" and all of them take missing cells: of the rows, or of an
+        entry of a dict.
+        """
+        transforms = self.transforms[0] if entry is None else self.transforms[0][entry]
+        changing = [each for each in entries(transforms) if not isinstance(each, Unchanged)]
+        return bool(changing) and all(each.missing for each in changing)
 
     @property
     def folds(self) -> int:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from popjax.data.transforms.applying import in_programs, own_of
+from popjax.data.transforms.applying import in_programs, inner_of
 from popjax.data.transforms.by_feature import Affine
 from popjax.data.transforms.filled import Filled
 from popjax.data.transforms.transform import Transform
@@ -26,7 +26,9 @@ class Standardizing(nnx.Module):
             raise ValueError(f"{what}; apply the module to transformed rows, recipe.features(recipe.encoded(rows))")
         if not isinstance(transform, Transform) or not in_programs(transform):
             filled = " behind filled-in missing cells" if isinstance(transform, Filled) else ""
-            what = f"module: raw=True needs a transform that is affine, not {type(own_of(transform)).__name__}{filled}"
+            what = (
+                f"module: raw=True needs a transform that is affine, not {type(inner_of(transform)).__name__}{filled}"
+            )
             raise ValueError(f"{what}; apply the module to transformed rows, recipe.features(recipe.encoded(rows))")
         self.inner = module
         self.levels = tuple(len(recipe.levels.get(name, ())) for name in recipe.columns) if recipe.levels else ()

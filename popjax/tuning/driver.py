@@ -91,7 +91,7 @@ class Driver:
         table = self.trainer.table
         following = self.journal.read(number + 1) or (self.following(self.trainer.trials()) if reached else None)
         if following is None or following.decision.until or changes_of(following.decision):
-            table.cut_short = True
+            table.unfinished = True
         else:
             table.prune()
 

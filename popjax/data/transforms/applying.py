@@ -89,19 +89,18 @@ def fitted(transforms: Transforms, inputs: Inputs, columns: Columns = ()) -> Tra
 
 def fitted_to(x: np.ndarray, transform: Transform, columns: Columns) -> Transform:
     """A transform fitted to rows (rows, ...); raises ValueError if `fit` returns anything else."""
-    before = class_attributes(own_of(transform))
+    inner = inner_of(transform)
+    before, kind = class_attributes(inner), type(inner).__name__
     with calling(f"{the_transform(transform)}: fit"):
         fitted: Any = transform.fit(as_given(transform, x), columns)
-    if changed := [
-        name for name, value in class_attributes(own_of(transform)).items() if before.get(name) is not value
-    ]:
+    if changed := [name for name, value in class_attributes(inner).items() if before.get(name) is not value]:
         what = f"{the_transform(transform)}: fit writes the class's {changed[0]}"
         raise ValueError(f"{what}, which a run does not keep; return what it finds in fields")
-    own = own_of(fitted)
-    if not isinstance(own, Transform):
-        raise ValueError(f"{the_transform(transform)}: fit returned {short(own)}; return the fitted transform")
-    if type(own).__name__ != type(own_of(transform)).__name__ and transform_name(own) is None:
-        what = f"fit returned a {type(own).__name__}"
+    inner = inner_of(fitted)
+    if not isinstance(inner, Transform):
+        raise ValueError(f"{the_transform(transform)}: fit returned {short(inner)}; return the fitted transform")
+    if type(inner).__name__ != kind and transform_name(inner) is None:
+        what = f"fit returned a {type(inner).__name__}"
         raise ValueError(f"{the_transform(transform)}: {what}; return one of the same class, which reads it back")
     return fitted
 
@@ -166,9 +165,9 @@ def class_attributes(transform: Transform) -> dict[str, Any]:
 
 def the_transform(transform: Transform) -> str:
     """A transform in the words of an error message."""
-    return f"the transform {type(own_of(transform)).__name__}"
+    return f"the transform {type(inner_of(transform)).__name__}"
 
 
-def own_of(transform: Any) -> Any:
+def inner_of(transform: Any) -> Any:
     """The transform itself, without what fills in missing cells before it."""
     return transform.inner if isinstance(transform, Filled) else transform

@@ -15,7 +15,7 @@ from popjax.pages.figures.panels import ticked
 from popjax.pages.importance import Pair, among_the_best, importance, interaction
 from popjax.pages.markup import section, table
 from popjax.space.defaults import TIERS
-from popjax.space.scales import LogIntegers
+from popjax.space.scales import Integers
 from popjax.store.results import Results
 
 PALE = 0.08  # the opacity of a square without any of the best
@@ -125,9 +125,10 @@ def values_of(axis: Axis, squares: int) -> list[str]:
     scale, shown_at = axis.scale, lambda unit: shown(axis.label_of(axis.scale.from_unit(unit)))
     if math.isinf(scale.levels):
         return [f"{shown_at(at / squares)} to {shown_at((at + 1) / squares)}" for at in range(squares)]
-    centres = (np.arange(int(scale.levels)) + 0.5) / scale.levels
-    if isinstance(scale, LogIntegers):
+    if isinstance(scale, Integers):
         centres = scale.to_unit(np.arange(scale.low, scale.high + 1))
+    else:
+        centres = (np.arange(int(scale.levels)) + 0.5) / scale.levels
     inside = [centres[(centres * squares).astype(int) == at] for at in range(squares)]
     spelled = [[shown_at(float(unit)) for unit in units[[0, -1]]] if len(units) else ["", ""] for units in inside]
     return [first if first == last else f"{first} to {last}" for first, last in spelled]

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from popjax.core.text import short
+from popjax.data.columns import truth_texts
 from popjax.data.targets import Targets, class_targets
 from popjax.supervision.kinds.kind import Kind
 from popjax.task import HParams
@@ -83,16 +84,16 @@ class Classification(Kind):
 
         Raises ValueError if none of them is a class.
         """
-        labels = targets.tolist()
+        classes: Sequence[Any] = self.classes or ()
         if targets.dtype == bool:
-            texts = {label.strip().lower(): label for label in self.classes or () if isinstance(label, str)}
-            labels = [texts.get(str(label).lower(), label) for label in labels]
-        if labels and not {*labels} & {*(self.classes or ())}:
-            classes = ", ".join(map(short, (self.classes or ())[:2]))
-            what = f"score: {short(labels[0])} is no class, nor is another target; the classes are {classes}"
-            raise ValueError(f"{what}{', ...' if self.outputs > 2 else ''}; give labels of their kind")
-        right = [label == decided for label, decided in zip(labels, predicted.tolist(), strict=True)]
-        return float(np.mean(right))
+            texts = truth_texts(classes)
+            targets = np.array([texts.get(truth, truth) for truth in targets.tolist()], object)
+        labels = targets.tolist()
+        if labels and not {*labels} & {*classes}:
+            some = ", ".join(map(short, classes[:2])) + (", ..." if self.outputs > 2 else "")
+            wrong = f"score: {short(labels[0])} is no class, nor is another target; the classes are {some}"
+            raise ValueError(f"{wrong}; give labels of their kind")
+        return float((predicted == targets).mean())
 
     def constant(self, targets: np.ndarray) -> np.ndarray:
         """The share of each class (classes,)."""
