@@ -303,7 +303,7 @@ def scheduler(problem):
         if number and not asked:
             asked.append(os.kill(os.getpid(), signal.SIGINT))
         add = problem.propose(problem.trials) if number == 0 else {}
-        until = dict.fromkeys(range(problem.trials), min(number + 2, problem.epochs))
+        until = dict.fromkeys(range(problem.trials), number + 2) if number + 2 <= problem.epochs else {}
         return number + 1, pj.Decision(add=add, until=until)
     return pj.Scheduler(lambda: 0, step)
 

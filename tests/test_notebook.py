@@ -200,7 +200,6 @@ class Interrupts(pj.Callback):
         if self.times:
             self.times -= 1
             os.kill(os.getpid(), signal.SIGINT)
-signal.signal(signal.SIGINT, signal.default_int_handler)
 task = pj.supervised(built_in("wine"))
 results = pj.search(task, {"learning_rate": pj.log_uniform(1e-3, 1)}, trials=40, epochs=50, out=sys.argv[1],
                     callbacks=[Interrupts(int(sys.argv[2]))])

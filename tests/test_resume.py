@@ -412,7 +412,6 @@ def test_signals_stop_the_command_after_its_epoch(command, python, tmp_path):
 SAVING = """
 import os, runpy, signal, sys
 import popjax.engine.checkpoint
-signal.signal(signal.SIGINT, signal.default_int_handler)
 popjax.engine.checkpoint.EVERY, popjax.engine.checkpoint.SHARE = 0.0, float("inf")
 name, number, times = sys.argv.pop(1), int(sys.argv.pop(1)), int(sys.argv.pop(1))
 replace = os.replace
@@ -453,7 +452,6 @@ def test_signals_while_a_file_is_written_lose_nothing(command, python, tmp_path)
 
 SLOW = """
 import os, runpy, signal, sys, threading, time
-signal.signal(signal.SIGINT, signal.default_int_handler)
 from popjax.engine.backends import local
 train, said = local.train, threading.Event()
 def slow(job, context, say, stopping):
