@@ -40,7 +40,7 @@ def command(name: str, *arguments, **where):
 
 
 def child(code: str, arguments: list[str], cwd: Path, environment: dict[str, str], said: tuple[Path, Path]) -> None:
-    """The forked process: its output and errors go into files; it hears SIGINT, which a shell's background job ignores."""
+    """The forked process: what it says goes into files; SIGINT is heard, which a background job of a shell ignores."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for descriptor, file in enumerate(said, 1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
