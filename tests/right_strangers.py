@@ -578,7 +578,7 @@ class Sqlite(Tables):
         self.rows("nows", [(np.int64(step).item(), name, float(value)) for name, value in values.items()])
 
     def end(self, whole):
-        self.rows("trials", [(json.dumps(one.hparams),) for one in whole.best[: whole.top]])
+        self.rows("trials", [(json.dumps(one.hparams),) for one in whole.best[: whole.curves]])
 
     def rows(self, table, rows):
         marks = ", ".join("?" * len(self.columns[table].split(",")))

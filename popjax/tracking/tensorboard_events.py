@@ -53,7 +53,7 @@ class TensorBoard:
             last = {f"last/{name}": last_finite(curve) for name, curve in trial.curves.items()}
             hparams = {name: value for name, value in trial.hparams.items() if value is not None}
             self.writer.add_hparams(hparams, last, name=f"trial-{trial.number}")
-            if rank < whole.top:
+            if rank < whole.curves:
                 with SummaryWriter(str(self.directory / f"trial-{trial.number}"), filename_suffix=".curves") as writer:
                     add(writer, {f"trial/{name}": curve for name, curve in trial.curves.items()})
 

@@ -44,20 +44,20 @@ class Whole(NamedTuple):
         summary: figures and the winner's hyperparameters, by name.
         epochs: series -> (epochs,), each value over all trials that trained the epoch.
         best: the best trials, best first: 20, or as many as have curves if these are more.
-        top: number of them of which the curves are written.
+        curves: number of them of which the curves are written.
         files: the table of trials, and the report if there is one.
     """
 
     summary: dict[str, Any]
     epochs: dict[str, np.ndarray]
     best: list[Trial]
-    top: int
+    curves: int
     files: list[Path]
 
     def series(self) -> dict[str, np.ndarray]:
         """All series, name -> (epochs,)."""
         rows = {f"epoch/{name}": values for name, values in self.epochs.items()}
-        for trial in self.best[: self.top]:
+        for trial in self.best[: self.curves]:
             rows |= {f"trial-{trial.number}/{name}": curve for name, curve in trial.curves.items()}
         return rows
 
