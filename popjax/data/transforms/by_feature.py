@@ -15,6 +15,7 @@ MOST = 20  # training rows for each of the FEW
 
 
 TINY = 1e-12  # share of a value below which a difference is rounding
+SQUARED = 1e-150  # a number below may have no square in float64
 
 
 def varies(x: np.ndarray) -> np.ndarray:
@@ -131,14 +132,29 @@ class Global(Affine):
     def fit(self, x: np.ndarray, columns: Columns) -> Affine:
         """Fit the mean and the deviation over all features of the training rows."""
         axes = tuple(range(x.ndim if x.ndim < 4 else x.ndim - 1))
-        mean, scale = (x.mean(axes), x.std(axes)) if x.size else (np.zeros(()), np.ones(()))  # texts alone
+        mean, scale = (x.mean(axes), deviation(x, axes)) if x.size else (np.zeros(()), np.ones(()))  # texts alone
         known = (mean, np.where(scale > TINY * np.abs(mean), scale, 1.0), np.array(FAR))
         return type(self)(*(np.broadcast_to(value, x.shape[1:]).copy() for value in known))
 
 
+def deviation(x: np.ndarray, axes: Any) -> np.ndarray:
+    """The standard deviation along these axes, also where the squares of the differences are 0 in their dtype.
+
+    >>> deviation(np.array([0, 2.0**-700]), 0).item() == 2.0**-701
+    True
+    """
+    scale = x.std(axes)
+    small = scale <= SQUARED
+    if not small.any() or not (small & (x.min(axes) < x.max(axes))).any():
+        return scale
+    largest = np.abs(x).max(axes, keepdims=True)
+    unit = np.where(largest > 0, largest, 1.0)
+    return np.where(small, (x / unit).std(axes) * unit.reshape(scale.shape), scale)
+
+
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each column of `x`; the deviation of a constant one is 1."""
-    mean, scale = x.mean(0), x.std(0)
+    mean, scale = x.mean(0), deviation(x, 0)
     return mean, np.where(scale > TINY * np.abs(mean), scale, 1.0)
 
 
