@@ -577,6 +577,59 @@ class Two(nnx.Module):
         return self.out(x), x
 
 
+class Keeping(nnx.Module):
+    """Keeps in each call what `keeps` does to it."""
+
+    def __init__(self, keeps, rngs):
+        self.out, self.mean, self.keeps = nnx.Linear(5, 3, rngs=rngs), nnx.BatchStat(jnp.zeros(5)), keeps
+        self.steps = nnx.Param(jnp.int32(0)) if keeps is None else None
+
+    def __call__(self, x):
+        self.keeps(self, x)
+        return self.out(x)
+
+
+def as_row(module, x):
+    module.mean.set_value(x.mean(0, keepdims=True))
+
+
+def whole(module, x):
+    module.mean.set_value(jnp.round(x.mean(0)).astype(int))
+
+
+def new(module, x):
+    module.last = nnx.Variable(x)
+
+
+@pytest.mark.parametrize(
+    ("keeps", "message"),
+    [
+        (as_row, "variable 'mean' is float32[5] at first and float32[1, 5] after a call; keep shape and dtype"),
+        (whole, "variable 'mean' is float32[5] at first and int32[5] after a call; keep shape and dtype"),
+        (new, "variable 'last' is none at first and float32[16, 5] after a call; make it in __init__"),
+        (None, "parameter 'steps' is int32, which has no gradient; make it a variable that is no parameter"),
+    ],
+)
+def test_what_a_model_cannot_keep_is_one_line(rows, keeps, message):
+    task = pj.supervised(rows, model=lambda hparams, rngs: Keeping(keeps, rngs))
+    with pytest.raises(ValueError) as error:
+        pj.search(task, {"learning_rate": 0.1, "batch_size": 16}, trials=1)
+    assert one_line(error) == f"the model's {message}"
+
+
+def sow(module, x):
+    module.last = nnx.Intermediate(module.out(x))
+
+
+def test_what_a_model_sows_is_not_kept(rows):
+    """As linen's `sow` without a collection that is mutable."""
+    task = lambda keeps: pj.supervised(rows, model=lambda hparams, rngs: Keeping(keeps, rngs))
+    search = lambda keeps: pj.search(task(keeps), {"learning_rate": 0.1}, trials=1, epochs=2)
+    sown, plain = search(sow), search(lambda module, x: None)
+    assert sown.curves["val_loss"].tobytes() == plain.curves["val_loss"].tobytes()
+    assert sown.predict(rows[0]).tolist() == plain.predict(rows[0]).tolist()
+
+
 def test_a_rate_that_the_optimizer_ignores_is_noise(rows):
     """Whatever schedules it is noise too; where the optimizer looks it up, all of them are read."""
     space = {"learning_rate": pj.log_uniform(1e-3, 1), "decay": pj.uniform(0, 1)}

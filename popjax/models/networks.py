@@ -21,6 +21,7 @@ from popjax.models.network import Network
 from popjax.task import HParams
 
 OTHERS = nnx.All(nnx.Variable, nnx.Not(nnx.Any(nnx.Param, RowKeys)))
+NOT_SOWN = nnx.All(OTHERS, nnx.Not(nnx.Intermediate))
 
 
 def check_model(model: Any) -> None:
@@ -83,6 +84,7 @@ def _bind_nnx(module: nnx.Module) -> Network:
     split: tuple[Any, ...] = nnx.split(module, nnx.Param, OTHERS, RowKeys, ...)
     graph, params, variables, row_keys, rest = split
     shapes = [jax.tree.structure(state) for state in (params, variables)]
+    kept = OTHERS if jax.tree.leaves(nnx.state(module, nnx.Intermediate)) else NOT_SOWN
 
     def whole(params: Any, variables: Any, layers: Any = row_keys) -> Any:
         full = [jax.tree.unflatten(s, jax.tree.leaves(p)) for s, p in zip(shapes, (params, variables), strict=True)]
@@ -96,7 +98,7 @@ def _bind_nnx(module: nnx.Module) -> Network:
             merged.train()
         with one_pass():
             outputs = merged(x, **flags(module, training=keys is not None))
-        return outputs, nnx.to_pure_dict(nnx.state(merged, OTHERS))
+        return outputs, nnx.to_pure_dict(nnx.state(merged, kept))
 
     statistics = jax.tree.leaves(nnx.state(module, nnx.BatchStat))
     return Network(nnx.to_pure_dict(params), nnx.to_pure_dict(variables), bool(statistics), apply, whole)

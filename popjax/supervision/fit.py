@@ -18,7 +18,7 @@ from popjax.core.trees import named_leaves
 from popjax.data.inputs import mapped
 from popjax.metric import Metric
 from popjax.models.built_in import MODELS
-from popjax.models.network import Network
+from popjax.models.network import Network, check_params, check_variables
 from popjax.space.defaults import DEFAULT_BATCH_SIZE
 from popjax.supervision.augmenting import augmented, check_augmented
 from popjax.supervision.averaging import averaged, beside, exchanged
@@ -93,6 +93,7 @@ class Fit:
         check_augmented(hparams, data.rows.x)
         init_key, key = jax.random.split(key)
         network = self.network(hparams, init_key)
+        check_params(network.params)
         opt_state = self.optimizer_at(hparams, 0).init(network.params)
         trained = beside(hparams, network.params, network.variables)
         return ModelState(network.params, network.variables, opt_state, key, jnp.int32(0), trained)
@@ -182,8 +183,9 @@ class Fit:
             keys = jax.vmap(jax.random.fold_in, (None, 0))(dropout_key, step * micro + jnp.arange(micro))
             x, y = self.taken(data.rows, rows, fold)
             x = augmented(hparams, keys, x)
-            outputs, variables = network.apply(params, variables, x, keys)
-            return self.weighted(hparams, outputs, y, data, rows).sum() / batch, variables
+            outputs, after = network.apply(params, variables, x, keys)
+            check_variables(variables, after)
+            return self.weighted(hparams, outputs, y, data, rows).sum() / batch, after
 
         def train(carry: Any, step: jax.Array) -> tuple[Any, jax.Array]:
             params, variables, opt_state, gradients, mean = carry
@@ -367,7 +369,7 @@ def mixes_rows(loss: Callable[..., Any], outputs: jax.Array, targets: jax.Array)
     """
     if outputs.shape[1:] != (1,) or targets.ndim != 1:
         return False
-    other = jax.ShapeDtypeStruct((len(targets) + 1,), targets.dtype)
+    other = jax.ShapeDtypeStruct((len(targets) + 1,), jax.dtypes.canonicalize_dtype(targets.dtype))
     try:
         jaxpr = jax.make_jaxpr(loss)(jax.ShapeDtypeStruct(outputs.shape, outputs.dtype), other).jaxpr
     except Exception:  # the loss needs one target a row
