@@ -224,6 +224,8 @@ def test_the_default_space_is_the_rows_own():
         pj.search(pj.objective(lambda key, hparams: 1.0), trials=2)
     with pytest.raises(ValueError, match="this task has no space of its own"):
         pj.search(pj.supervised((X, LABELS), model=lambda hparams, rngs: None), trials=2)
+    with pytest.raises(ValueError, match=r"the space is LogUniform\(.*; give names with scales"):
+        pj.search(pj.supervised((X, LABELS)), pj.log_uniform(1e-3, 1), trials=2)
 
 
 def test_rows_are_predicted_in_parts_of_few_sizes(monkeypatch):

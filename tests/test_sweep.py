@@ -157,6 +157,21 @@ def test_a_task_of_ones_own(command, tmp_path):
     assert json.loads(process.stdout)["best"]["hparams"]["x"] == pytest.approx(2, abs=0.2)
 
 
+def test_the_space_of_a_task_of_ones_own_is_the_default_one(command, tmp_path):
+    """As in `search`; what is named on the command line comes in its place."""
+    (tmp_path / "mine.py").write_text(
+        "import popjax as pj\n"
+        "class Mine(pj.Task):\n"
+        "    space = pj.Space(x=pj.uniform(1, 2))\n"
+        "task = Mine(lambda key, hparams, data: 0.0, lambda x, hparams, data: (x, {'loss': hparams['x']}), ())\n"
+    )
+    for named, low, high in (([], 1, 2), (["--set", "x=uniform(5,6)"], 5, 6)):
+        process = command("sweep", "--task", "mine:task", *named, "--trials", 50, "--epochs", 1, "--json")
+        assert process.returncode == 0, process.stderr
+        x = json.loads(process.stdout)["best"]["hparams"]["x"]
+        assert low <= x <= low + 0.1 * (high - low)
+
+
 SCORED = """
 import jax.numpy as jnp
 import popjax as pj
@@ -248,7 +263,7 @@ BAD = [
     (["--task", "broken:task", "--set", "x=1"], "ZeroDivisionError: division by zero", "broken.py, line 1"),
     (["--task", "faulty:task", "--set", "x=1.0"], "TypeError: ", "faulty"),
     (["--task", "faulty:number", "--set", "x=1.0"], "'faulty:number' is a int", "make it a popjax.Task"),
-    (["--task", "faulty:task"], "--task needs a space", "--set"),
+    (["--task", "faulty:task"], "no space of its own", "--set"),
     (["--out", "good.csv"], "'good.csv'", "choose another"),
     (["--out", "held"], "'held'", "holds a run"),
     (["--out", "/proc/popjax"], "'/proc/popjax'", "cannot be written"),

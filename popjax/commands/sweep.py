@@ -206,14 +206,13 @@ class Sweep:
         return [str(value) for value in levels]
 
     def users_task(self) -> "tuple[Task, Space]":
-        """The Task that --task names, and its space. Raises ValueError without a space."""
-        from popjax.space.space import Space
+        """The Task that --task names, and the space that is named, else its own. Raises ValueError without a space."""
+        from popjax.study.request import space_asked
 
         task = self.arguments.users_task()
-        if not self.named.scales:
-            raise ValueError("--task needs a space: name the hyperparameters with --space or --set")
+        space = space_asked(task, self.named.scales or None, self.arguments.folds)
         self.say(f"device: {describe_device()}")
-        return task, Space(**self.named.scales)
+        return task, space
 
     def explain(self, request: "SearchRequest") -> int:
         """Print what the plans would cost; return the exit code."""

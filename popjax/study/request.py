@@ -141,12 +141,21 @@ def accepted_costs(task: Task, space: Space, rule: Rule) -> Accepting | None:
 def space_asked(task: Task, space: Space | Mapping[str, Any] | None, folds: int) -> Space:
     """The given space, or the task's own in `folds` folds. Raises ValueError if there is neither."""
     if space is not None:
-        return space if isinstance(space, Space) else Space(**space)
+        return as_space(space)
     with calling(f"{the_task(task)}: space", surely=False):
         own: Any = folded(task, folds).space
     if own is None:
-        raise ValueError("this task has no space of its own; give one, such as {'learning_rate': log_uniform(1e-4, 1)}")
-    return own if isinstance(own, Space) else Space(**own)
+        what = "this task has no space of its own; give one, such as {'learning_rate': log_uniform(1e-4, 1)}"
+        raise ValueError(f"{what}, or --set 'learning_rate=log_uniform(1e-4,1)'")
+    return as_space(own)
+
+
+def as_space(given: Any) -> Space:
+    """A Space as it is, and of a mapping; raises ValueError for anything else."""
+    if not isinstance(given, Mapping):
+        what = f"the space is {short(given)}"
+        raise ValueError(f"{what}; give names with scales: {{'learning_rate': log_uniform(1e-4, 1)}}")
+    return given if isinstance(given, Space) else Space(**given)
 
 
 def folded(task: Task, folds: int) -> Task:
