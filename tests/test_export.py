@@ -42,6 +42,12 @@ class Renamed(Net):
     pass
 
 
+class Curious(Net):
+    def __init__(self, hparams, rngs):
+        super().__init__(hparams, rngs)
+        self.share = hparams["dropout"]
+
+
 class Linen(nn.Module):
     @nn.compact
     def __call__(self, x):
@@ -84,6 +90,10 @@ def test_the_module_predicts_as_the_predictor(rows, tmp_path, model, out):
     np.testing.assert_allclose(jax.nn.softmax(predictor.module(raw=True)(x)), expected, atol=1e-6)
     with pytest.raises(ValueError, match=rf"module: there is no trial 9; there are {results.best.trial}"):
         predictor.module(9)
+    with pytest.raises(ValueError, match="only: there is no trial 9"):
+        predictor.only(9)
+    with pytest.raises(ValueError, match=rf"there is no trial 9; choose 0..{len(results.trials) - 1}"):
+        results.hparams(9)
 
 
 def test_a_regressions_module_gives_raw_values_and_folds_give_several(rows):
@@ -131,6 +141,8 @@ def test_another_model_is_not_taken_for_the_one_that_was_trained(rows, tmp_path,
         pj.load_best(tmp_path / "run", model=Other)
     with pytest.raises(ValueError, match=says.format("params.layers.0.bias", r"\[6\]", r"\[7\]")):
         pj.load_best(tmp_path / "run", model=Wider)
+    with pytest.raises(ValueError, match=r"^the model Curious raised KeyError: 'dropout' \(.*, in Curious.__init__\)$"):
+        pj.load_best(tmp_path / "run", model=Curious)
     with caplog.at_level(logging.WARNING, "popjax"):
         same = pj.load_best(tmp_path / "run", model=Renamed)
     (record,) = caplog.records

@@ -245,6 +245,9 @@ def test_what_cannot_be_done_is_one_line_and_changes_nothing(task, act, message)
     [
         ({}, "no hyperparameters"),
         ({"learning_rate": []}, "learning_rate has no values; give one a trial"),
+        ([{"learning_rate": 0.1}], "the hyperparameters are [{'learning_rate': 0.1}]; give names with values"),
+        ({"learning_rate": [[0.1, 0.2]]}, "learning_rate has the value [0.1, 0.2]; give a number, a text or a truth"),
+        ({"learning_rate": {"a": 0.1}}, "learning_rate has the value {'a': 0.1}; give a number, a text or a truth"),
         ({"learning_rate": [0.1, 0.2], "momentum": [0.1, 0.2, 0.3]}, "learning_rate has 2 values for 3 trials"),
         ({"learning_rate": 0.1, "nonsense": 1.0}, "nonsense is read by nothing"),
         ({"learning_rate": 0.1, "batch_size": 900}, "batch_size=900: there are 136 training rows"),

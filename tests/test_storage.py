@@ -93,8 +93,9 @@ def test_a_directory_in_the_way_stays_and_no_temporary_file_does(tmp_path):
 
 
 def test_an_absent_directory_is_an_error_and_stays_absent(tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError) as error:
         write_atomic(tmp_path / "absent" / "file", NEW)
+    assert error.value.filename == str(tmp_path / "absent" / "file")
     assert os.listdir(tmp_path) == []
 
 

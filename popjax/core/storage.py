@@ -49,7 +49,10 @@ def written_atomically(path: Path) -> Iterator[IO[bytes]]:
 
     It is flushed to disk before, and the directory after. Where an error ends the context nothing is left behind.
     """
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
     UNFINISHED.add(temporary)
     try:
         with os.fdopen(handle, "wb") as file:

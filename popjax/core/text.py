@@ -4,7 +4,7 @@ import difflib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -48,7 +48,8 @@ def lookup[T](table: Mapping[str, T], kind: str, name: Any) -> T:
     >>> lookup({"sgd": 1, "adam": 2}, "optimizer", "adam")
     2
     """
-    if name not in table:
+    known = isinstance(name, Hashable) and name in table
+    if not known:
         near = meant(name, map(str, table)) if isinstance(name, str) else ""
         raise ValueError(f"unknown {kind} {name!r}; there are {', '.join(table)}{near}")
     return table[name]

@@ -175,7 +175,8 @@ class Results(TrialRecords):
     def top(self, size: int = 10) -> Any:
         """The best trials, best first, one per row: a DataFrame if pandas is installed, else a pyarrow table.
 
-        If no trial is complete, the best of the stopped ones, with the status "stopped".
+        If no trial is complete, the best of the stopped ones, with the status "stopped". Raises ValueError for a
+        `size` below 1.
 
         >>> import popjax as pj
         >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
@@ -188,7 +189,7 @@ class Results(TrialRecords):
 
     def plot(self, name: str = "curves") -> Any:
         """Plotly figure of the report: "curves", a metric, "expected", a hyperparameter, "interaction" of the two that
-        matter most, "predicted" of a regression.
+        matter most, "predicted" of a regression, "front" of several objectives.
 
         If hyperparameters changed during training also "tree", and "learning_rate by epoch". Raises ValueError
         for another name.

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from popjax.core.counts import check_number
 from popjax.core.fixed import fixed, read_only
 from popjax.core.text import plural
 from popjax.metric import Metric
@@ -308,12 +309,15 @@ class TrialRecords:
     def hparams(self, trial: int) -> dict[str, Any]:
         """Hyperparameters of a trial as Python values, without inactive ones.
 
+        Raises ValueError for a trial that there is not.
+
         >>> import popjax as pj
         >>> task = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
         >>> results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=8)
         >>> results.hparams(results.best.trial) == results.best.hparams
         True
         """
+        check_number("there is no trial", trial, len(self.status))
         values = {name: column[[trial]].tolist()[0] for name, column in self.points.items()}
         values = {name: value for name, value in values.items() if not absent(value)}
         whole = {name for name, scale in self.space.items() if scale.whole and name in self.space.conditions}

@@ -1,18 +1,24 @@
 """Hyperparameters of a session's trials, as columns and as their space. No JAX here."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
 
 from popjax.core.counts import check_count
-from popjax.core.text import plural
+from popjax.core.text import plural, short
 from popjax.space.scales import Choice, Constant, Scale
 from popjax.space.space import Space
 
 
 def columns_of(hparams: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Name -> column (trials,), from values or lists. Raises ValueError if there are none or lengths differ."""
+    """Name -> column (trials,), from values or lists.
+
+    Raises ValueError for anything but a mapping, if it is empty or lengths differ, and for values of several numbers.
+    """
+    if not isinstance(hparams, Mapping):
+        remedy = "give names with values, one or a list of one a trial: {'learning_rate': [0.1, 0.01]}"
+        raise ValueError(f"the hyperparameters are {short(hparams)}; {remedy}")
     if not hparams:
         raise ValueError("no hyperparameters: name at least one")
     if empty := [name for name, value in hparams.items() if np.ndim(value) and len(value) == 0]:
@@ -23,6 +29,8 @@ def columns_of(hparams: Mapping[str, Any]) -> dict[str, np.ndarray]:
         values = list(value) if np.ndim(value) else [value] * trials
         if len(values) != trials:
             raise ValueError(f"{name} has {len(values)} values for {trials} trials; give one, or one each")
+        if several := [value for value in values if not isinstance(value, Hashable)]:
+            raise ValueError(f"{name} has the value {short(several[0])}; give a number, a text or a truth value")
         column = np.array(values)
         columns[name] = column if column.dtype.kind in "if" else np.array(values, object)
     return columns

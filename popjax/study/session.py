@@ -104,8 +104,8 @@ class Session:
         check_seed(seed)
         if resume and out is None:
             raise ValueError("resume=True needs out, the directory of the session; name it")
-        self.single = all(np.ndim(value) == 0 for value in hparams.values())
         columns, self.space = columns_and_space(hparams, space)
+        self.single = all(np.ndim(value) == 0 for value in hparams.values())
         self.trials = len(next(iter(columns.values())))
         self.task = task.in_folds(folds)
         config = Config(epochs, seed, Rule(task.metric), repeats, folds, plan="one", open_ended=True)
@@ -219,7 +219,7 @@ class Session:
         Args:
             commit: True to make the last epoch durable now, False to leave that to the next commit.
 
-        Raises KeyboardInterrupt after an interrupt.
+        Raises ValueError for a number below 1, and KeyboardInterrupt after an interrupt.
         """
         check_count("epochs", epochs)
         with interruptible(self.trainer.timer.stop, STOPPING):
@@ -318,7 +318,8 @@ class Session:
     def back(self, epochs: int) -> None:
         """Return to the states of `epochs` epochs ago; the hyperparameters keep their current values.
 
-        States that are no longer in memory are trained again from the log, bit for bit.
+        States that are no longer in memory are trained again from the log, bit for bit. Raises ValueError for more
+        epochs than there are.
         """
         epochs = check_count("back", epochs)
         with self.alone:
@@ -330,7 +331,8 @@ class Session:
     def clone(self, source: int, target: int) -> None:
         """Overwrite `target` by `source`: state, random key and hyperparameters.
 
-        Both train alike until one of them is changed. Raises ValueError if their static hyperparameters differ.
+        Both train alike until one of them is changed. Raises ValueError if their static hyperparameters differ,
+        and for an unknown trial.
         """
         source, target = self._number(source), self._number(target)
         if source == target:
@@ -343,11 +345,17 @@ class Session:
             self._show(f"became trial {source}", target)
 
     def stop(self, trial: int) -> None:
-        """Stop a trial: it keeps its state, and its curves are NaN from here on."""
+        """Stop a trial: it keeps its state, and its curves are NaN from here on.
+
+        Raises ValueError for an unknown trial.
+        """
         self._set_stopped(trial, True, "stopped")
 
     def lift(self, trial: int) -> None:
-        """Let a stopped trial train on from its state; its curves keep the gap."""
+        """Let a stopped trial train on from its state; its curves keep the gap.
+
+        Raises ValueError for an unknown trial.
+        """
         self._set_stopped(trial, False, "goes on")
 
     def _set_stopped(self, trial: int, stopped: bool, words: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from popjax.core.calls import name_of
+from popjax.core.faults import calling
 from popjax.core.trees import named_leaves, to_words
 from popjax.store.files import KeptTrial, check_format, load_best_files, load_ensemble_files, read_json
 from popjax.store.results import Results
@@ -118,7 +119,9 @@ def check_same_model(predictor: Predictor, name: str | None) -> None:
             return to_words({"params": network.params, "variables": network.variables})
 
         first = {array: values[0] for array, values in one.arrays.items()}
-        needed = {path: leaf.shape for path, leaf in named_leaves(jax.eval_shape(build, first)).items()}
+        with calling(f"the model {name}", surely=False):
+            built = named_leaves(jax.eval_shape(build, first))
+        needed = {path: leaf.shape for path, leaf in built.items()}
         stored = {path: array.shape for path, array in first.items() if path.startswith(("params.", "variables."))}
         for path in sorted(needed.keys() | stored.keys()):
             if needed.get(path) != stored.get(path):

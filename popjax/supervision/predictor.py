@@ -71,7 +71,7 @@ class Predictor:
 
     def only(self, trial: int) -> "Predictor":
         """A predictor of one of the trials, sharing compiled programs; raises ValueError for an unknown trial."""
-        alone = dataclasses.replace(self, trained=(self.trained[self.trials.index(trial)],), weights=(1.0,))
+        alone = dataclasses.replace(self, trained=(self._of("only", trial),), weights=(1.0,))
         alone.__dict__["_stacks"] = self._stacks
         return alone
 
@@ -284,15 +284,20 @@ class Predictor:
         a list of modules, fold by fold. Raises ValueError for a trial that is not in the predictor, and with `raw` for
         a linen module and for a transform that is not affine.
         """
-        if trial is not None and trial not in self.trials:
-            raise ValueError(f"module: there is no trial {trial!r}; there are {', '.join(map(str, self.trials))}")
+        one = self.trained[0] if trial is None else self._of("module", trial)
         modules = []
-        for network, state, fold, _ in self._models(self.trained[0 if trial is None else self.trials.index(trial)], 1):
+        for network, state, fold, _ in self._models(one, 1):
             module = network.module(state["params"], state["variables"])
             if raw and not isinstance(module, nnx.Module):
                 raise ValueError("module: raw=True needs an nnx module; apply others to standardized rows")
             modules.append(Standardizing(module, self.recipe, fold) if raw else module)
         return modules[0] if len(modules) == 1 else modules
+
+    def _of(self, what: str, trial: int) -> Trained:
+        """What was trained of a trial; raises ValueError, its message starting with `what`, for an unknown one."""
+        if trial not in self.trials:
+            raise ValueError(f"{what}: there is no trial {trial!r}; there are {', '.join(map(str, self.trials))}")
+        return self.trained[self.trials.index(trial)]
 
     def _models(self, trained: Trained, weight: float) -> Iterator[TrainedModel]:
         """The models of a trial with this weight, fold by fold."""
