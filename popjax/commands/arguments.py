@@ -52,7 +52,7 @@ class Running(Workers):
     live_host: Text = None
     """the address of this machine to serve the page at, for other machines too (default: 127.0.0.1)"""
     quiet: bool = False
-    """print the winner only"""
+    """print the winner, its scores and what is doubtful of them"""
     json: bool = False
     """print the summary as JSON, and nothing else, on standard output"""
 
