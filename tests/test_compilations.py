@@ -115,6 +115,15 @@ def test_a_second_search_compiles_nothing(task):
     assert events == []
 
 
+def test_predicting_again_compiles_nothing(rows, task):
+    results = pj.search(task, SPACE, trials=4, epochs=1)
+    first = results.predict(rows[0])
+    with compilations() as events:
+        again = results.predict(rows[0])
+    assert not events
+    assert np.array_equal(first, again)
+
+
 @pytest.mark.soak
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no such limit")
 def test_many_searches_do_not_use_up_the_memory_maps(task, monkeypatch, nothing_compiled):

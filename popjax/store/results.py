@@ -169,8 +169,13 @@ class Results(TrialRecords):
         >>> results.predict([[13.0] * 13]).item()
         'class_0'
         """
-        predictions: np.ndarray = self.predictor().predict(rows)
+        predictions: np.ndarray = self._predictor.predict(rows)
         return predictions
+
+    @functools.cached_property
+    def _predictor(self) -> Any:
+        """The predictor of `predict`, which keeps its compiled programs."""
+        return self.predictor()
 
     def top(self, size: int = 10) -> Any:
         """The best trials, best first, one per row: a DataFrame if pandas is installed, else a pyarrow table.
