@@ -117,6 +117,20 @@ def test_parts_of_any_size_are_the_same_rows(tmp_path, monkeypatch, suffix):
         assert [str(cell) for part in parts for cell in part.kept[0]] == [str(cell) for cell in whole.kept[0]]
 
 
+def test_an_empty_line_of_one_column_is_a_missing_cell(command, tmp_path):
+    """So a spreadsheet writes it; lines at the end of the file are none."""
+    x = np.random.default_rng(0).normal(size=(60, 1))
+    frame = pd.DataFrame({"a": x[:, 0], "y": x[:, 0]})
+    frame.loc[3, "a"] = None
+    pj.search(
+        pj.supervised(frame, target="y", missing="median"), {"hidden": 4}, trials=1, epochs=1, out=tmp_path / "run"
+    )
+    (tmp_path / "asked.csv").write_text("a\n\n1.0\n\n\n3.0\n\n\n")
+    ended = command("predict", "run", "asked.csv")
+    asked = pd.DataFrame({"a": [np.nan, 1.0, np.nan, np.nan, 3.0]})
+    close(ended.stdout.split()[1:], pj.load_best(tmp_path / "run").predict(asked))
+
+
 def test_a_text_column_is_text_whatever_its_cells_look_like(command, tmp_path, monkeypatch):
     """Postcodes, of which one begins with 0: a file, or a part of one, in which none does is no column of numbers."""
     rng = np.random.default_rng(0)

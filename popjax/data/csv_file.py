@@ -84,7 +84,7 @@ class File:
     def rows(self) -> Iterator[list[str]]:
         """Iterate over the header and the rows; raises ValueError for a row of another length."""
         with self.reader(self.delimiter, strict=True) as reader:
-            header = None
+            header, blank = None, 0
             try:
                 for row in reader:
                     header = header or row
@@ -96,6 +96,11 @@ class File:
                         raise ValueError(self.uneven_rows())
                     if self.na and row is not header:
                         row = ["" if cell.strip() in self.na else cell for cell in row]
+                    if header and len(header) == 1 and not row:  # an empty cell, but for lines at the end
+                        blank += 1
+                        continue
+                    yield from [[""]] * blank
+                    blank = 0
                     if row or reader.line_num == 1:
                         yield row
             except csv.Error as error:
