@@ -445,6 +445,18 @@ def test_a_share_of_rows_in_groups_leaves_the_others_to_train(folds):
         assert len(train) + len(validation) >= rows - np.bincount(GROUPS).max() * folds
 
 
+@pytest.mark.parametrize("kind", ["frame", "parquet", "csv"])
+def test_groups_of_numbers_that_floats_do_not_tell_apart_are_told_apart(tmp_path, kind):
+    rng = np.random.default_rng(0)
+    ids = 2**60 + np.arange(120) // 4
+    frame = pd.DataFrame({"a": rng.normal(size=120), "id": ids, "y": rng.normal(size=120)})
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    frame.to_parquet(tmp_path / "rows.parquet")
+    split = pj.supervised(frame if kind == "frame" else tmp_path / f"rows.{kind}", target="y", groups="id").split
+    parts = [set(ids[rows].tolist()) for rows in (split.train[0], split.validation[0], split.test)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 30
+
+
 def test_a_column_of_groups_may_have_any_number_of_texts_and_of_kinds(tmp_path):
     """As --groups does: of a frame and of a file, by name."""
     rng = np.random.default_rng(0)

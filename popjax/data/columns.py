@@ -93,6 +93,14 @@ def coded_texts(cells: Iterable[str], known: dict[str, int]) -> np.ndarray:
     return np.fromiter((known.setdefault(cell, len(known)) for cell in cells), np.int32)
 
 
+WHOLE = 2.0**53  # up to which float64 has all whole numbers
+
+
+def beyond_floats(values: np.ndarray) -> bool:
+    """True if different whole numbers may be one among these floats (rows,)."""
+    return bool((np.abs(values) > WHOLE).any())
+
+
 def text_column(codes: np.ndarray, texts: Sequence[str]) -> Column:
     """Column from each row's index in distinct `texts`, in any order; NaN for -1 and for texts that are missing."""
     levels = sorted(text for text in texts if not is_missing(text))

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from popjax.data.columns import Column, check_names, check_target, check_texts, is_missing, text_column
+from popjax.data.columns import (
+    Column,
+    beyond_floats,
+    check_names,
+    check_target,
+    check_texts,
+    is_missing,
+    text_column,
+)
 from popjax.data.dates import days_of, days_of_times
 from popjax.data.faults import Faults
 from popjax.data.table import PLAINLY, Reading, Table
@@ -98,7 +106,7 @@ def typed_column(source: str, name: str, values: "pa.ChunkedArray", how: Reading
         raise ValueError(f"{source}: {what}; convert it or drop it")
     if type_name == "null":
         return Column(np.full(len(values), np.nan))
-    if type_name == "number":
+    if type_name == "number" and not (name == how.groups and beyond_floats(floats(values))):
         return Column(floats(values), None, str(values.type) == "bool")
     if type_name == "date":
         return Column(days_of_times(times(values)), date=True)

@@ -7,7 +7,16 @@ import numpy as np
 
 from popjax.core.text import short
 from popjax.data.checks import as_targets
-from popjax.data.columns import Column, check_names, check_target, coded_texts, object_column, some, text_column
+from popjax.data.columns import (
+    Column,
+    beyond_floats,
+    check_names,
+    check_target,
+    coded_texts,
+    object_column,
+    some,
+    text_column,
+)
 from popjax.data.dates import days_of_times
 from popjax.data.faults import Faults
 from popjax.data.frames import (
@@ -186,8 +195,8 @@ def frame_column(name: str, series: Any) -> Column:
 
 
 def group_column(name: str, series: Any) -> Column:
-    """Column of a DataFrame that tells groups apart: numbers and dates as they are, and anything else as texts."""
-    if numeric(series) or dated(series):
+    """Column of a DataFrame that tells groups apart: dates as they are, numbers that float64 has, the rest as texts."""
+    if dated(series) or (numeric(series) and not beyond_floats(float_cells(series))):
         return frame_column(name, series)
     known: dict[str, int] = {}
     codes = coded_texts(("" if cell is None else str(cell) for cell in cells_of(series)), known)
