@@ -385,6 +385,7 @@ def test_truth_values_that_pandas_made_of_texts_are_those_texts(tmp_path, truths
             "'c' holds numbers with % ('0%'), each of which is a level of its own; write",
         ),
         ([f"1.{at:03},5 €" for at in range(60)], "'c' holds numbers with €"),
+        ([f"$-1,0{at:02}.62" for at in range(60)], "'c' holds numbers with $ ('$-1,000.62')"),
         ([f"person {at}" for at in range(60)], "'c' has 60 different texts in 60 rows"),
         ([f"person {at % 29}" for at in range(60)], None),
         (["1-2", "3-4"] * 30, None),
@@ -402,6 +403,15 @@ def test_texts_that_are_dates_or_names_of_rows_are_doubted(texts, said, doubted)
         assert said in line
         assert line.endswith("leave it out")
     assert all(line.endswith("leave it out (--drop c)") for line in dataset.doubts)
+
+
+def test_a_target_of_numbers_with_a_sign_is_doubted():
+    for y, sign in (([f"$2,0{at:02}.87" for at in range(60)], "$"), ([f"€-{at}" for at in range(60)], "€")):
+        line = (
+            f"the target 'y' holds numbers with {sign} ('{y[0]}'), each of which is a class; write them without {sign}"
+        )
+        assert line in from_frame(pd.DataFrame({"a": np.arange(60.0) % 7, "y": y}), "y").doubts
+    assert not from_frame(pd.DataFrame({"a": np.arange(60.0) % 7, "y": ["$ 1", "red", "blue"] * 20}), "y").doubts
 
 
 def test_texts_in_two_spellings_are_said_of_a_column_and_of_the_target(tmp_path, doubted):

@@ -664,6 +664,44 @@ def test_a_file_has_one_notation(tmp_path, rows, flags):
     assert column.tolist() == [float(cell.translate(swap).replace(",", "")) for cell in cells]
 
 
+DOTTED = ["983", "2.581", "1.049", "7", "12.500"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "doubted"),
+    [
+        ([f"{cell};1;{at}" for at, cell in enumerate(DOTTED)], True),
+        ([f"x;1;{cell}" for cell in DOTTED], True),  # the target
+        ([f"{cell},1,{at}" for at, cell in enumerate(DOTTED)], False),  # a file with commas between its columns
+        ([f"{cell};2.5;{at}" for at, cell in enumerate(DOTTED)], False),  # whose points are those of decimals
+        ([f"{cell};1;{at}" for at, cell in enumerate([*DOTTED, "0.125"])], False),
+        ([f"{cell};1;{at}" for at, cell in enumerate([*DOTTED, "2500"])], False),  # thousands without a point
+        ([f"{cell};1;{at}" for at, cell in enumerate([*DOTTED, "A7"] * 3)], False),  # texts
+    ],
+)
+def test_points_that_may_stand_between_thousands_are_doubted(tmp_path, rows, doubted):
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join([("," if "," in rows[0] else ";").join("aby"), *rows]))
+    name = "y" if rows[0].startswith("x") else "a"
+    line = f"the points in '{name}' ('2.581') are read as those of decimals; if they stand between thousands, read them"
+    assert read_file(str(path), "y").notes == ((f"{line} with --thousands . --decimal ,",) if doubted else ())
+    if doubted:
+        meant = read_file(str(path), "y", Reading(notation=Notation(".", ",")))
+        assert meant.notes == ()
+        assert (meant.y if name == "y" else meant.columns["a"].values).tolist() == [983, 2581, 1049, 7, 12500]
+
+
+def test_points_between_thousands_are_named_beside_decimal_commas(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("a;b;y\n1.604;1,6;1\n983;2,5;2\n2.581;3,5;3\n")
+    with refused("read them with --decimal , --thousands .;"):
+        from_table(read_file(str(path), "y"))
+    with refused(
+        "'a' is numeric but for 2 cells: '1.604' in row 1, '2.581' in row 3; read them with --thousands . too"
+    ):
+        from_table(read_file(str(path), "y", Reading(notation=Notation(None, ","))))
+
+
 def test_a_tsv_is_separated_by_tabs_alone(table):
     content = "a, b, c\ty\n1\t0\n2\t1\n3\t0\n"
     assert table(content, name="table.tsv").columns == ("a, b, c",)

@@ -11,6 +11,7 @@ from popjax.data.columns import MAX_TEXTS, Column, check_names, check_target, te
 from popjax.data.csv_file import File
 from popjax.data.faults import Faults
 from popjax.data.nameless import nameless, why_left_out
+from popjax.data.notation import Points
 from popjax.data.table import PLAINLY, Reading, Table
 
 
@@ -28,7 +29,10 @@ def read_csv(
     places = nameless(file.header)
     labels, groups = Texts(), Texts()
     tallies = {name: Tally(how, name) for name in kept if name not in (target, how.groups)}
+    points, asked = Points(), file.delimiter == ";" and how.notation.is_plain
     for cells in file.chunks():
+        for name in (target, *tallies) if asked else ():
+            points.add(name, cells[name])
         labels.add(cells.pop(target))
         if how.groups in kept:
             groups.add(cells[how.groups])
@@ -40,7 +44,8 @@ def read_csv(
     if not labels.codes:
         Faults(faults or [f"{source} has a header but no rows; add data"]).refuse()
     plain = how.notation.is_plain
-    flags = flags_for(list(tallies.values()), labels.known, file.delimiter) if plain else ""
+    dotted = bool(points.thousands(file.names))
+    flags = flags_for(list(tallies.values()), labels.known, file.delimiter, dotted) if plain else ""
     kinds = {name: faults.of(tally.kind, source, flags) for name, tally in tallies.items()}
     texts = read_texts(file, [name for name, kind in kinds.items() if kind == "text"], faults)
     numbers = {name: tallies[name].column() for name, kind in kinds.items() if kind in ("number", "date")}
@@ -49,7 +54,8 @@ def read_csv(
         columns[str(how.groups)] = text_column(np.concatenate(groups.codes), list(groups.known))
     y = faults.of(labels.target, source, target, how.notation, flags)
     y = np.zeros(sum(map(len, labels.codes))) if y is None else y
-    return Table(columns, None, y, source, target, () if why is None else (why,), faults=tuple(faults))
+    doubt = points.doubt([*numbers, *([target] if y.dtype.kind in "if" else [])])
+    return Table(columns, None, y, source, target, tuple(filter(None, (why, doubt))), faults=tuple(faults))
 
 
 def read_texts(file: File, names: Sequence[str], faults: Faults) -> dict[str, Column]:

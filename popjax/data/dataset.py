@@ -27,8 +27,8 @@ from popjax.data.columns import Column, Levels, occurring, one_hot, one_hot_feat
 from popjax.data.csv_table import read_csv
 from popjax.data.dates import NO_DATES, Dates, day_text, part_names, parts
 from popjax.data.doubts import (
+    doubt_of_classes,
     doubt_of_constants,
-    doubt_of_dates,
     doubt_of_spelling,
     doubt_of_words,
     doubts,
@@ -344,7 +344,7 @@ def from_arrays(
         doubt_of_spelling(f"the target {target!r}", "class", targets.classes or ()),
         left_out(len(left), len(dropped), unknown, target),
         targets.doubt,
-        doubt_of_dates(target, targets.classes or ()),
+        doubt_of_classes(target, targets.classes or ()),
         *doubts(levels or {}, int(left.sum())),
         *doubts_of_numbers(x, columns, levels or {}, partial),
         doubt_of_constants(x, columns, partial),

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from popjax.core.text import short
-from popjax.data.columns import Levels
+from popjax.data.columns import Levels, beyond_floats
 from popjax.data.dates import ISO
 
-SIGNED = re.compile(r"\s*[-+]?(?P<sign>[$€£¥])?\s*[\d.,]*\d[\d.,]*\s*(?P<last>[%$€£¥])?\s*")
+SIGNED = re.compile(r"\s*[-+]?(?P<sign>[$€£¥])?\s*[-+]?\s*[\d.,]*\d[\d.,]*\s*(?P<last>[%$€£¥])?\s*")
 SHORT = "jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec"
 MONTH = rf"({SHORT}|january|february|march|april|august|(septem|octo|novem|decem)ber)"
 DAY = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d.*)?|\d{4}[-/](0?[1-9]|1[0-2])"
@@ -20,7 +20,6 @@ NAMED = rf"(\d{{1,2}}[. -]+)?{MONTH}[., -]+\d{{1,4}}([., -]+\d{{2,4}})?( \d.*)?"
 DATE = re.compile(rf"{DAY}|{NAMED}|\d{{1,2}}:\d\d(:\d\d(\.\d+)?)?( ?[ap]m)?", re.IGNORECASE)
 UNIQUE, FEW = 0.5, 20  # distinct texts per row, and in all, from which a column may only name its rows
 FEWEST = 8  # columns that a line names
-WHOLE = 2.0**53  # up to which float64 has all whole numbers
 MOST = 0.9  # share of the texts that look like dates, or like numbers with a sign
 
 
@@ -63,12 +62,20 @@ def doubt_of_spelling(what: str, becomes: str, texts: Sequence[Any]) -> str:
     return f"{what} holds {named}{more}, {own}"
 
 
-def doubt_of_dates(target: str, classes: Sequence[Any]) -> str:
-    """Line for classes that look like dates; empty for others."""
-    dates = [label for label in classes if isinstance(label, str) and DATE.fullmatch(label)]
-    if len(dates) < max(1, MOST * len(classes)):
-        return ""
-    return f"the target {target!r} holds dates ({short(dates[0])}), each of which is a class; make numbers of them"
+def doubt_of_classes(target: str, classes: Sequence[Any]) -> str:
+    """Line for classes that look like dates, or like numbers with a sign; empty for others.
+
+    >>> doubt_of_classes("price", ["$2,062.87", "$-9.50"])
+    "the target 'price' holds numbers with $ ('$2,062.87'), each of which is a class; write them without $"
+    """
+    texts = [label for label in classes if isinstance(label, str)]
+    dates = list(filter(DATE.fullmatch, texts))
+    if texts and len(dates) >= MOST * len(classes):
+        return f"the target {target!r} holds dates ({short(dates[0])}), each of which is a class; make numbers of them"
+    if len(texts) == len(classes) and (sign := sign_of(texts)):
+        what = f"holds numbers with {sign} ({short(texts[0])}), each of which is a class"
+        return f"the target {target!r} {what}; write them without {sign}"
+    return ""
 
 
 def doubts(levels: Levels, rows: int) -> tuple[str, ...]:
@@ -120,7 +127,7 @@ def doubt_of_constants(x: np.ndarray, columns: Sequence[str], parts: Collection[
     same = {name: x[0, at] for at, name in enumerate(columns) if name not in parts and (x[:, at] == x[0, at]).all()}
     if not same:
         return ""
-    read = " (of a number 16 digits are read)" if max(map(abs, same.values())) > WHOLE else ""
+    read = " (of a number 16 digits are read)" if beyond_floats(np.array([*same.values()])) else ""
     more = f" and {len(same) - FEWEST} more" if len(same) > FEWEST else ""
     said = ", ".join(map(short, [*same][:FEWEST])) + more
     return f"the same value stands in all rows of {said}{read}; {'it tells' if len(same) == 1 else 'they tell'} nothing"
@@ -149,7 +156,7 @@ def doubt_of_counts(name: str, why: str) -> str:
 def sign_of(texts: Sequence[str]) -> str:
     """Sign that most of the texts have beside a number, such as % or $; empty if there is none.
 
-    >>> sign_of(["$1.50", "$20"]), sign_of(["12 %", "7 %"]), sign_of(["7", "red"])
+    >>> sign_of(["$-1.50", "$20"]), sign_of(["12 %", "7 %"]), sign_of(["7", "red"])
     ('$', '%', '')
     """
     matches = [SIGNED.fullmatch(text) for text in texts]

@@ -2,7 +2,10 @@
 
 import functools
 import re
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
+
+from popjax.core.text import short
 
 
 class Notation(NamedTuple):
@@ -54,3 +57,46 @@ def pattern(notation: Notation) -> re.Pattern[str]:
         groups = rf"[1-9]\d{{0,2}}({sign}\d{{3}})+|[1-9]\d?({sign}\d{{2}})+{sign}\d{{3}}"
         whole = rf"({groups}|\d+)"
     return re.compile(rf"\s*[+-]?({whole}({point}\d*)?|{point}\d+)([eE][+-]?\d+)?\s*")
+
+
+MAYBE = re.compile(r"^\s*[-+]?[1-9]\d{0,2}\.\d{3}\s*$", re.MULTILINE)  # 2.581: two and a half, or 2581
+DECIMALS = re.compile(r"^\s*[-+]?(\d*\.\d{1,2}|\d*\.\d{4,}|0?\.\d+)\s*$", re.MULTILINE)
+WHOLE = re.compile(r"^\s*[-+]?\d{4,}\s*$", re.MULTILINE)  # no point where thousands would have one
+
+
+class Points:
+    """The points in the numbers of a file: which of them may stand between thousands.
+
+    >>> points = Points()
+    >>> points.add("sales", ["983", "2.581"])
+    >>> points.thousands(["sales"])
+    {'sales': '2.581'}
+    """
+
+    def __init__(self) -> None:
+        self.cells: dict[str, str] = {}
+        self.whole: set[str] = set()
+        self.decimals = False
+
+    def add(self, name: str, cells: Sequence[str]) -> None:
+        """Look at the next rows of a column."""
+        joined = "" if self.decimals else "\n".join(cells)
+        if found := MAYBE.search(joined):
+            self.cells.setdefault(name, found[0].strip())
+        if WHOLE.search(joined):
+            self.whole.add(name)
+        self.decimals = self.decimals or DECIMALS.search(joined) is not None
+
+    def thousands(self, names: Collection[str]) -> dict[str, str]:
+        """Those of the columns that may have points between thousands -> a cell; none if the file has other points."""
+        if self.decimals:
+            return {}
+        return {name: cell for name, cell in self.cells.items() if name in names and name not in self.whole}
+
+    def doubt(self, names: Collection[str]) -> str:
+        """Line for these columns; empty without any."""
+        if not (meant := self.thousands(names)):
+            return ""
+        what = f"the points in {', '.join(map(short, meant))} ({short(next(iter(meant.values())))})"
+        remedy = "if they stand between thousands, read them with --thousands . --decimal ,"
+        return f"{what} are read as those of decimals; {remedy}"
