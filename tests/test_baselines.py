@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_info
 
 import popjax as pj
 from popjax.core.imports import import_all, wait_for_imports
-from popjax.pages.headline import compared
+from popjax.pages.headline import better_baseline, compared
 from popjax.supervision import baselines
 from popjax.tuning.callbacks.beside import Beside
 
@@ -320,3 +320,16 @@ def test_an_interval_of_many_rows_is_that_of_all_at_once(monkeypatch):
     whole = baselines.bootstrap(values)
     monkeypatch.setattr("popjax.supervision.baselines.DRAWN", 7 * 501)
     assert baselines.bootstrap(values) == whole
+
+
+@pytest.mark.parametrize(
+    ("rows", "network", "trees", "better"),
+    [(30, 29, 30, False), (30, 24, 30, True), (1000, 967, 1000, True), (1000, 967, 975, False), (30, 30, 30, False)],
+)
+def test_a_baseline_is_named_if_it_is_better_by_more_than_chance(rows, network, trees, better):
+    """A perfect one lies beyond every interval that does not reach 1: 30 of 30 are no better than 29."""
+    summary = {"rows": {"test": rows}, "test": {"test_accuracy": network / rows}}
+    summary |= {"test_interval": baselines.wilson(network / rows, rows), "trees": {"test_accuracy": trees / rows}}
+    values = {"val_accuracy": np.full((1, 1, 1, 2), 0.5)}
+    results = pj.Results({"x": np.ones(1)}, values, pj.Rule("val_accuracy"), summary=summary)
+    assert better_baseline(results) == ["boosted trees do better here than the network: use that"] * better

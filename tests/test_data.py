@@ -709,6 +709,11 @@ def test_a_tsv_is_separated_by_tabs_alone(table):
         table(content)
 
 
+def test_a_line_for_excel_is_to_be_left_out(table):
+    with refused("as CSV: line 1 is 'sep=;', which is for Excel alone; leave this line out"):
+        table("sep=;\na;y\n1;0\n2;1\n")
+
+
 def test_a_packed_file_is_to_be_unpacked(table):
     with refused("table.csv.gz", "it is packed (.gz); unpack it, and give what is in it"):
         table("a,y\n1,0\n", name="table.csv.gz")

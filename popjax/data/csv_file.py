@@ -56,6 +56,9 @@ class File:
         self.header = next(self.rows(), [])
         if not self.header:
             raise ValueError(f"cannot read {source} as CSV: no header in line 1; name the columns there")
+        if self.header[0].lower().startswith("sep="):
+            what = f"line 1 is {short(self.delimiter.join(self.header))}, which is for Excel alone"
+            raise ValueError(f"cannot read {source} as CSV: {what}; leave this line out")
         if len(self.header) == 1 and "|" in self.header[0]:
             what = f"line 1 is one column with '|' in it, {short(self.header[0])}"
             raise ValueError(f"cannot read {source} as CSV: {what}; write commas, semicolons or tabs between columns")
