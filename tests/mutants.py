@@ -1185,7 +1185,7 @@ MUTANTS = [
         "any perfect baseline",
         "pages/headline",
         "better_baseline",
-        "isinstance(rows, int) and isinstance(share, int | float)",
+        "isinstance(share, int | float)",
         "False",
         "test_baselines.py -k more_than_chance",
     ),
