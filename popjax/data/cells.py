@@ -31,7 +31,7 @@ from popjax.data.columns import (
     to_number,
 )
 from popjax.data.dates import ISO, day_of
-from popjax.data.notation import MAYBE, PLAIN, Notation
+from popjax.data.notation import GROUPED, PLAIN, Notation
 from popjax.data.table import Reading
 
 # Cells that float() reads but that may be text: 1_000, 00501, -nan.
@@ -163,7 +163,7 @@ class Tally:
             point = f"write {self.with_a_point()}, with a decimal point, or " if self.kinds["decimal comma"] else ""
             return f"{point}read them with {flags}; "
         if 2 * self.kinds["plain"] >= bad:
-            if self.how.notation == Notation(None, ",") and all(MAYBE.fullmatch(cell) for _, cell in self.bad):
+            if self.how.notation == Notation(None, ",") and all(GROUPED.fullmatch(cell) for _, cell in self.bad):
                 return "read them with --thousands . too; "
             return "these are no numbers as --thousands and --decimal have them; "
         return ""
@@ -190,14 +190,14 @@ def named_as_missing(bad: Sequence[tuple[int, str]]) -> str:
     return f" (or name them: --na {shlex.quote(named)})" if named else ""
 
 
-def flags_for(tallies: Sequence[Tally], targets: Collection[str], delimiter: str, dotted: bool = False) -> str:
+def flags_for(tallies: Sequence[Tally], targets: Collection[str], delimiter: str, grouped: bool) -> str:
     """The options that read a file's numbers with commas: one notation for all columns; empty if there are none.
 
     Args:
         tallies: of its columns.
         targets: the cells of its target.
         delimiter: that of the file: where it is ";", commas are mostly those of decimals.
-        dotted: the file's points may all stand between thousands.
+        grouped: the file's points may all stand between thousands.
     """
     commas = [cell for tally in tallies for _, cell in tally.bad if WITH_COMMAS.fullmatch(cell)]
     commas += [cell for cell in targets if WITH_COMMAS.fullmatch(cell)]
@@ -205,7 +205,7 @@ def flags_for(tallies: Sequence[Tally], targets: Collection[str], delimiter: str
         return ""
     decimal = delimiter == ";" or any(map(DECIMAL_COMMA.fullmatch, commas))
     if decimal and not any(re.search(r",.*[,.]", cell) for cell in commas):
-        return "--decimal ," + " --thousands ." * (dotted or any("." in cell for cell in commas))
+        return "--decimal ," + " --thousands ." * (grouped or any("." in cell for cell in commas))
     return "--thousands ,"
 
 

@@ -99,11 +99,12 @@ class File:
                         raise ValueError(self.uneven_rows())
                     if self.na and row is not header:
                         row = ["" if cell.strip() in self.na else cell for cell in row]
-                    if header and len(header) == 1 and not row:  # an empty cell, but for lines at the end
+                    if not row and header and len(header) == 1:  # an empty cell, but for lines at the end
                         blank += 1
                         continue
-                    yield from [[""]] * blank
-                    blank = 0
+                    if blank:
+                        yield from [[""]] * blank
+                        blank = 0
                     if row or reader.line_num == 1:
                         yield row
             except csv.Error as error:

@@ -29,9 +29,9 @@ def read_csv(
     places = nameless(file.header)
     labels, groups = Texts(), Texts()
     tallies = {name: Tally(how, name) for name in kept if name not in (target, how.groups)}
-    points, asked = Points(), file.delimiter == ";" and how.notation.is_plain
+    points, plain = Points(), how.notation.is_plain
     for cells in file.chunks():
-        for name in (target, *tallies) if asked else ():
+        for name in (target, *tallies) if plain and file.delimiter == ";" else ():
             points.add(name, cells[name])
         labels.add(cells.pop(target))
         if how.groups in kept:
@@ -43,9 +43,8 @@ def read_csv(
     why = faults.of(why_left_out, source, places, rest) if places and not faults else None
     if not labels.codes:
         Faults(faults or [f"{source} has a header but no rows; add data"]).refuse()
-    plain = how.notation.is_plain
-    dotted = bool(points.thousands(file.names))
-    flags = flags_for(list(tallies.values()), labels.known, file.delimiter, dotted) if plain else ""
+    grouped = bool(points.thousands(file.names))
+    flags = flags_for(list(tallies.values()), labels.known, file.delimiter, grouped) if plain else ""
     kinds = {name: faults.of(tally.kind, source, flags) for name, tally in tallies.items()}
     texts = read_texts(file, [name for name, kind in kinds.items() if kind == "text"], faults)
     numbers = {name: tallies[name].column() for name, kind in kinds.items() if kind in ("number", "date")}

@@ -72,7 +72,7 @@ def doubt_of_classes(target: str, classes: Sequence[Any]) -> str:
     dates = list(filter(DATE.fullmatch, texts))
     if texts and len(dates) >= MOST * len(classes):
         return f"the target {target!r} holds dates ({short(dates[0])}), each of which is a class; make numbers of them"
-    if len(texts) == len(classes) and (sign := sign_of(texts)):
+    if sign := sign_of(texts):
         what = f"holds numbers with {sign} ({short(texts[0])}), each of which is a class"
         return f"the target {target!r} {what}; write them without {sign}"
     return ""

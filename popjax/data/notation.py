@@ -59,9 +59,9 @@ def pattern(notation: Notation) -> re.Pattern[str]:
     return re.compile(rf"\s*[+-]?({whole}({point}\d*)?|{point}\d+)([eE][+-]?\d+)?\s*")
 
 
-MAYBE = re.compile(r"^\s*[-+]?[1-9]\d{0,2}\.\d{3}\s*$", re.MULTILINE)  # 2.581: two and a half, or 2581
-DECIMALS = re.compile(r"^\s*[-+]?(\d*\.\d{1,2}|\d*\.\d{4,}|0?\.\d+)\s*$", re.MULTILINE)
-WHOLE = re.compile(r"^\s*[-+]?\d{4,}\s*$", re.MULTILINE)  # no point where thousands would have one
+GROUPED = re.compile(r"^\s*[-+]?[1-9]\d{0,2}\.\d{3}\s*$", re.MULTILINE)  # 2.581: two and a half, or 2581
+DECIMAL = re.compile(r"^\s*[-+]?(\d*\.\d{1,2}|\d*\.\d{4,}|0?\.\d+)\s*$", re.MULTILINE)
+UNGROUPED = re.compile(r"^\s*[-+]?\d{4,}\s*$", re.MULTILINE)  # no point where thousands would have one
 
 
 class Points:
@@ -75,23 +75,23 @@ class Points:
 
     def __init__(self) -> None:
         self.cells: dict[str, str] = {}
-        self.whole: set[str] = set()
+        self.ungrouped: set[str] = set()
         self.decimals = False
 
     def add(self, name: str, cells: Sequence[str]) -> None:
         """Look at the next rows of a column."""
         joined = "" if self.decimals else "\n".join(cells)
-        if found := MAYBE.search(joined):
+        if found := GROUPED.search(joined):
             self.cells.setdefault(name, found[0].strip())
-        if WHOLE.search(joined):
-            self.whole.add(name)
-        self.decimals = self.decimals or DECIMALS.search(joined) is not None
+        if UNGROUPED.search(joined):
+            self.ungrouped.add(name)
+        self.decimals = self.decimals or DECIMAL.search(joined) is not None
 
     def thousands(self, names: Collection[str]) -> dict[str, str]:
         """Those of the columns that may have points between thousands -> a cell; none if the file has other points."""
         if self.decimals:
             return {}
-        return {name: cell for name, cell in self.cells.items() if name in names and name not in self.whole}
+        return {name: cell for name, cell in self.cells.items() if name in names and name not in self.ungrouped}
 
     def doubt(self, names: Collection[str]) -> str:
         """Line for these columns; empty without any."""

@@ -50,7 +50,7 @@ def check_variables(before: Any, after: Any) -> None:
     """
     then, now = named_leaves(before), named_leaves(after)
     for name in then | now:
-        was, came = (f"{one[name].dtype}{list(one[name].shape)}" if name in one else "none" for one in (then, now))
-        if was != came:
+        first, last = (f"{one[name].dtype}{list(one[name].shape)}" if name in one else "none" for one in (then, now))
+        if first != last:
             remedy = "make it in __init__" if name not in then else "keep shape and dtype"
-            raise ValueError(f"the model's variable {name!r} is {was} at first and {came} after a call; {remedy}")
+            raise ValueError(f"the model's variable {name!r} is {first} at first and {last} after a call; {remedy}")

@@ -175,23 +175,20 @@ def column_worths(results: Results) -> list[tuple[str, float]]:
     return [(str(name), rise) for name, rise in pairs if isinstance(rise, int | float)]
 
 
-NORMAL = 1.96  # standard deviations of 95 %
-
-
 def better_baseline(results: Results) -> list[str]:
-    """What to use instead of the network: a baseline that is beyond the test score's interval and the ensemble.
+    """What to use instead of the network: a baseline beyond the ensemble, and beyond the test score by chance.
 
-    Of an accuracy the difference is also beyond chance as the winner's share has it: a perfect baseline lies outside of
-    every interval that does not reach 1.
+    By chance the score reaches as far as the longer side of its interval. Of an accuracy the shorter one ends before 1,
+    so that a perfect baseline of few rows would always be beyond.
     """
     summary, name = results.summary, results.metric.on("test")
     sign = 1 if results.metric.mode == "max" else -1
+    score, interval = scores_shown(results).get(name), summary.get("test_interval")
+    if score is None or not interval:
+        return []
     together = ((summary.get("ensemble") or {}).get("test") or {}).get(name)
-    known = [*(summary.get("test_interval") or [np.inf * sign]), together]
-    share, rows = (summary.get("test") or {}).get(name), (summary.get("rows") or {}).get("test")
-    if results.metric.name == "accuracy" and isinstance(rows, int) and isinstance(share, int | float):
-        known.append(share + NORMAL * max(share * (1 - share) / max(rows, 1), 0) ** 0.5)
-    own = max(sign * score for score in known if isinstance(score, int | float))
+    reach = sign * score + max(abs(end - score) for end in interval)
+    own = max(reach, sign * together) if isinstance(together, int | float) else reach
     remedies = []
     for key, words in (("linear", "a linear model does"), ("trees", "boosted trees do")):
         score = (summary.get(key) or {}).get(name)

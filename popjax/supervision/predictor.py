@@ -284,9 +284,9 @@ class Predictor:
         a list of modules, fold by fold. Raises ValueError for a trial that is not in the predictor, and with `raw` for
         a linen module and for a transform that is not affine.
         """
-        one = self.trained[0] if trial is None else self._of("module", trial)
+        trained = self.trained[0] if trial is None else self._of("module", trial)
         modules = []
-        for network, state, fold, _ in self._models(one, 1):
+        for network, state, fold, _ in self._models(trained, 1):
             module = network.module(state["params"], state["variables"])
             if raw and not isinstance(module, nnx.Module):
                 raise ValueError("module: raw=True needs an nnx module; apply others to standardized rows")
