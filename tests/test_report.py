@@ -1180,6 +1180,7 @@ def test_the_table_is_sorted_filtered_downloaded_and_walked_by_keys(opened, tmp_
         page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     assert page.url.endswith(f"#trial={results.order[150]}"), "also of rows that were not there yet"
+    page.wait_for_selector(f"#trials tr[data-trial='{results.order[150]}'][aria-selected=true]")  # the page hears of it
     page.evaluate("document.getElementById('trials').scrollTop = 0")
     page.wait_for_selector(f"#trials tr[data-trial='{results.order[0]}'][tabindex='0']")
     page.locator("#trials tr[tabindex='0']").focus()
