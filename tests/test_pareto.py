@@ -4,6 +4,7 @@ import json
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import popjax as pj
@@ -286,3 +287,46 @@ def test_a_cut_that_sizes_decide_is_no_tie():
     assert not [line for line in said if "equal" in line]
     pj.search(task, **asked, rank=pj.best("accuracy"), callbacks=[Listening()])
     assert [line for line in said if "equal" in line]
+
+
+def optimized(optimizer, nested=True, hints=None):
+    """A task whose state is a network of `width` and an optimizer's moments; `init` reads a traced number, too."""
+
+    def init(key, hparams, data):
+        weights = {"a": jnp.zeros((8, hparams["width"])), "b": jnp.zeros(hparams["width"])}
+        start = hparams["x"].astype(jnp.float32)  # a 0-d array, wherever it is called
+        moments = (optax.adam(0.1) if optimizer == "adam" else optax.sgd(0.1)).init(weights), start
+        return {"params": weights, "moments": moments} if nested else (weights, moments)
+
+    task = pj.Task(init, lambda state, hparams, data: (state, {"loss": hparams["x"]}), ())
+    return task if hints is None else task._replace(hints=pj.Hints(parameters=hints))
+
+
+WIDTHS = pj.Space(width=pj.choice(8, 16, 32, static=True), x=pj.uniform(0, 1))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize(
+    ("nested", "hints"),
+    [(True, None), (True, lambda hparams: 9 * hparams["width"]), (False, lambda hparams: 9 * hparams["width"])],
+)
+def test_parameters_are_what_a_task_names_as_such(optimizer, nested, hints, tmp_path):
+    """Not the optimizer's moments: the same network has the same number under each."""
+    rule = pj.pareto("loss", "parameters")
+    results = pj.search(optimized(optimizer, nested, hints), WIDTHS, trials=8, rank=rule, out=tmp_path / "run")
+    assert results.parameters.tolist() == (9 * results.points["width"]).tolist()
+    assert pj.Results.load(tmp_path / "run").trials["parameters"].to_pylist() == results.parameters.tolist()
+
+
+def test_where_a_task_names_none_the_numbers_of_its_state_are_called_so(tmp_path):
+    """In the table, the page and its figure; read again, they rank as before."""
+    rule = pj.pareto("loss", "parameters")
+    results = pj.search(optimized("sgd", nested=False), WIDTHS, trials=8, rank=rule, out=tmp_path / "run")
+    loaded = pj.Results.load(tmp_path / "run")
+    assert results.parameters.tolist() == (9 * results.points["width"] + 1).tolist()
+    for one in (results, loaded):
+        assert one.trials["numbers_in_state"].to_pylist() == results.parameters.tolist()
+        assert "parameters" not in one.trials.column_names
+        assert one.plot("front").layout.xaxis.title.text == "numbers_in_state"
+        assert one.order.tolist() == results.order.tolist()
+    assert "The task names no parameters" in (tmp_path / "run" / "report.html").read_text()

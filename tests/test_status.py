@@ -290,3 +290,20 @@ def test_a_diverged_trial_is_not_stopped_by_hand():
     with pytest.raises(ValueError, match="trial 0 has diverged; clone another one onto it"):
         steered(step, Change("stop", 0), trials, 5)
     assert steered(step, Change("clone", 0, source=1), trials, 5).decision.copy == {0: 1}
+
+
+@pytest.mark.parametrize("rank", ["loss", pj.best("loss", at="best")], ids=["last", "best"])
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_a_diverged_trial_has_no_values(rank, repeats, tmp_path):
+    """A Task's as an objective's: the last finite epoch is in its curve alone."""
+    grow = lambda x, hparams, data: (x * hparams["rate"], {"loss": x})
+    task = pj.Task(lambda key, hparams, data: 1.0, grow, ())
+    space = {"rate": pj.log_uniform(1, 1e30)}
+    results = pj.search(task, space, trials=16, epochs=6, rank=rank, repeats=repeats, out=tmp_path / "run")
+    lost = results.diverged
+    assert 0 < lost.sum() < 16
+    for one in (results, pj.Results.load(tmp_path / "run")):
+        assert np.isnan(one.values["loss"]).tolist() == lost.tolist()
+        assert np.isfinite(one.curves["loss"][lost]).any(1).all()
+        assert all(np.isnan(error).tolist() == lost.tolist() for error in one.errors.values())
+    assert [value is None for value in results.trials["loss"].to_pylist()] == lost.tolist()

@@ -69,6 +69,11 @@ def unnamed(like: Any, arrays: Mapping[str, Any]) -> Any:
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in named_leaves(like)])
 
 
+def params_of(state: Any) -> Any:
+    """The part of a state called params, a key of a dict or an attribute; None if there is none."""
+    return state.get("params") if isinstance(state, Mapping) else getattr(state, "params", None)
+
+
 def is_key(leaf: Any) -> bool:
     """True if an array holds typed random keys."""
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

@@ -11,7 +11,7 @@ import numpy as np
 from popjax.core.contracts import misspelt
 from popjax.core.faults import calling
 from popjax.core.text import hparams_text, short
-from popjax.core.trees import abstract
+from popjax.core.trees import abstract, params_of
 from popjax.engine.member import SEED, MemberFunctions
 from popjax.engine.tracer import Tracer
 from popjax.space.space import Points, Space, group
@@ -45,20 +45,25 @@ def check_parameters(tracer: Tracer) -> None:
 
 
 def check_parameters_at(tracer: Tracer, end: str) -> None:
-    """`check_parameters` where all hyperparameters have their "high" or "low" values: there the shapes are exact."""
+    """`check_parameters` where all hyperparameters have their "high" or "low" values.
+
+    Those that are read as sizes are static, and so the shapes exact.
+    """
     space, points = tracer.space, tracer.points
     ends = {n: np.array([getattr(scale, end) if scale.numeric else points[n][0]]) for n, scale in space.items()}
-    functions = dataclasses.replace(tracer, points=ends).member(0, set(space))
-    count = checked_count(tracer.task, "parameters", functions.static, 1)
+    static = tracer.static_names(set())
+    functions = dataclasses.replace(tracer, points=ends).member(0, static | tracer.trace(static).sizes)
+    values = functions.static | {name: ends[name].item() for name in functions.dynamic}
+    count = checked_count(tracer.task, "parameters", values, 1)
     if count is None:
         return
     example, data = functions.example._replace(wanted=None), abstract(tracer.task.data)
     state = jax.eval_shape(functions.init, SEED, example, data).state
-    params = getattr(state, "params", None)
+    params = params_of(state)
     size = sum(leaf.size for leaf in jax.tree.leaves(state if params is None else params))
     if count > size or (count < size and params is not None):
         what = f"{the_task(tracer.task)}: hints.parameters counts {count:,.0f}, the arrays have {size:,}"
-        raise ValueError(f"{what}, with {hparams_text(functions.static)}; count those in use")
+        raise ValueError(f"{what}, with {hparams_text(values)}; count those in use")
 
 
 def checked_count(task: Task, name: str, values: Mapping[str, Any], trials: int) -> Any:

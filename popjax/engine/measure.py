@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from popjax.core.clock import Clock
-from popjax.core.trees import from_host, to_words, unnamed
+from popjax.core.containers import containers
+from popjax.core.trees import from_host, params_of, to_words, unnamed
 from popjax.engine.roster import Roster
 from popjax.store.cohort import Cohort, state_in
 
@@ -45,6 +46,12 @@ def rebuilt(roster: Roster, trials: Iterable[int]) -> dict[int, dict[str, Any] |
     return {trial: of_bucket(int(roster.bucket[trial])) for trial in trials}
 
 
+def trees(roster: Roster, trials: Iterable[int]) -> dict[int, Any]:
+    """Trial -> the containers of its state, one object per bucket; see `core/containers.py`."""
+    of_bucket = functools.cache(lambda bucket: containers(roster.abstract(bucket).state))
+    return {trial: of_bucket(int(roster.bucket[trial])) for trial in trials}
+
+
 def state_of(roster: Roster, cohort: Cohort) -> Any:
     """The task's state (members, ...) of a cohort, on the host."""
     like = jax.eval_shape(to_words, roster.abstract(cohort.bucket).state)
@@ -64,15 +71,22 @@ def watched(roster: Roster, cohort: Cohort, function: Callable[..., Any], progra
 
 
 def parameter_counts(roster: Roster) -> np.ndarray:
-    """Int (trials,): the number of trained parameters of each trial."""
+    """Int (trials,): the number of trained parameters of each trial; of its whole state, where the task names none."""
     counts = np.zeros(len(roster), np.int64)
     for number, (_, rows, values) in enumerate(roster.each_bucket()):
         count = roster.task.hints.parameters(values) if roster.task.hints.parameters else None
         if count is None:
             state = roster.abstract(number).state
-            count = sum(leaf.size for leaf in jax.tree.leaves(getattr(state, "params", state)))
+            params = params_of(state)
+            count = sum(leaf.size for leaf in jax.tree.leaves(state if params is None else params))
         counts[rows] = count
     return counts
+
+
+def counts_states(roster: Roster) -> bool:
+    """True if the rule needs parameters and the task names none: neither as "params" in its state nor by a hint."""
+    named = roster.task.hints.parameters is not None or params_of(roster.abstract(0).state) is not None
+    return "parameters" in roster.config.rule.costs and not named
 
 
 def costs(roster: Roster, names: Sequence[str]) -> dict[str, np.ndarray]:

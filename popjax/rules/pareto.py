@@ -132,8 +132,10 @@ def pareto(*objectives: Metric | str, keep: int = 1, subject_to: str | Sequence[
     and the worst value of each objective (Zitzler and Thiele 1998), most first.
 
     Args:
-        objectives: metrics, of which the first is shown where one value is; "parameters", the number of trained ones,
-            and "flops", the operations of an epoch; of these two less is better. If none are given: the task's
+        objectives: metrics, of which the first is shown where one value is; "parameters", the number of trained ones:
+            what a Task's `Hints.parameters` says, or what its state has as "params", and if it has neither all numbers
+            of the state, which tables and figures then call "numbers_in_state"; and "flops", the operations of an
+            epoch; of these two less is better. If none are given: the task's
             metric and "parameters".
         keep: number of best trials to keep the trained states of.
         subject_to: that of `best`: the fronts are those of the trials that violate nothing.

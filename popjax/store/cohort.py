@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol, Self
+from collections.abc import Iterable, Sequence
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -145,19 +145,3 @@ def counting_state(arrays: Arrays) -> Arrays:
     """Leaves of the task's state at the epoch that counts: the best epoch where it is kept, else the current one."""
     best = {name.removeprefix("best."): array for name, array in arrays.items() if name.startswith("best.")}
     return state_in(best or arrays)
-
-
-def nested(arrays: Mapping[str, np.ndarray]) -> dict[Any, Any]:
-    """Nested dicts of arrays by dotted paths; numeric parts of a path become integer keys.
-
-    >>> nested({"hidden.0.bias": 1, "hidden.1.bias": 2, "out": 3})
-    {'hidden': {0: {'bias': 1}, 1: {'bias': 2}}, 'out': 3}
-    """
-    tree: dict[Any, Any] = {}
-    for path, array in arrays.items():
-        *above, last = (int(part) if part.isdecimal() else part for part in path.split("."))
-        inner = tree
-        for part in above:
-            inner = inner.setdefault(part, {})
-        inner[last] = array
-    return tree

@@ -74,6 +74,7 @@ class KeptTrial(NamedTuple):
         hparams: name -> value, without inactive hyperparameters.
         arrays: name -> array (members, ...).
         recipe: JSON values that rebuild it as a predictor; None if the task has none.
+        tree: the containers of its state, see `core/containers.py`; None in a file of an earlier popjax.
         history: name -> values that it was trained with, by epoch, if they changed.
     """
 
@@ -81,6 +82,7 @@ class KeptTrial(NamedTuple):
     hparams: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray]
     recipe: Mapping[str, Any] | None
+    tree: Any = None
     history: Mapping[str, list[Any]] = MappingProxyType({})
 
 
@@ -91,7 +93,7 @@ def write_best(directory: Path, winner: KeptTrial, value: float | None, together
         raise Corrupt(f"{str(best)!r} is a link; remove it")
     best.mkdir(exist_ok=True)
     known: dict[str, Any] = {"trial": winner.trial, "hparams": winner.hparams, "value": value, "winner": winner.recipe}
-    known |= {"history": dict(winner.history)} if winner.history else {}
+    known |= {"tree": winner.tree} | ({"history": dict(winner.history)} if winner.history else {})
     known["sha256"] = write_arrays(best / "arrays.safetensors", winner.arrays)
     if together:
         known["order"] = [trial.trial for trial in together]
@@ -105,11 +107,12 @@ def write_best(directory: Path, winner: KeptTrial, value: float | None, together
 
 
 def programs_of(kept: Sequence[KeptTrial]) -> list[list[KeptTrial]]:
-    """Group trials that share a program: the same recipe, and arrays of the same names, shapes and dtypes."""
+    """Group trials that share a program: recipe, containers, and the names, shapes and dtypes of their arrays."""
     programs: dict[Any, list[KeptTrial]] = {}
     for trial in kept:
         shapes = tuple((name, array.shape, str(array.dtype)) for name, array in trial.arrays.items())
-        programs.setdefault((json.dumps(trial.recipe, sort_keys=True), shapes), []).append(trial)
+        described = json.dumps([trial.recipe, trial.tree], sort_keys=True)
+        programs.setdefault((described, shapes), []).append(trial)
     return list(programs.values())
 
 
@@ -119,7 +122,8 @@ def write_program(best: Path, number: int, alike: Sequence[KeptTrial]) -> dict[s
     stacked = {name: np.stack([trial.arrays[name] for trial in alike]) for name in alike[0].arrays}
     digest = write_arrays(best / file, stacked)
     trials, hparams = [trial.trial for trial in alike], [dict(trial.hparams) for trial in alike]
-    return {"file": file, "sha256": digest, "trials": trials, "hparams": hparams, "winner": alike[0].recipe}
+    known = {"file": file, "sha256": digest, "trials": trials, "hparams": hparams}
+    return known | {"winner": alike[0].recipe, "tree": alike[0].tree}
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
@@ -158,9 +162,8 @@ def load_best_files(best: Path) -> KeptTrial:
     """The winner in best/."""
     description = read_json(best / "best.json")
     arrays = read_arrays(best / "arrays.safetensors", description.get("sha256"))
-    return KeptTrial(
-        description["trial"], description["hparams"], arrays, description["winner"], description.get("history", {})
-    )
+    described = {name: description[name] for name in ("tree", "history") if name in description}
+    return KeptTrial(description["trial"], description["hparams"], arrays, description["winner"], **described)
 
 
 def load_ensemble_files(best: Path) -> list[KeptTrial]:
@@ -172,7 +175,7 @@ def load_ensemble_files(best: Path) -> list[KeptTrial]:
             stacked = read_arrays(best / f"ensemble-{number}.safetensors", program["sha256"])
             for row, (trial, hparams) in enumerate(zip(program["trials"], program["hparams"], strict=True)):
                 arrays = {name: array[row] for name, array in stacked.items()}
-                trials[trial] = KeptTrial(trial, hparams, arrays, program["winner"])
+                trials[trial] = KeptTrial(trial, hparams, arrays, program["winner"], program.get("tree"))
         return [trials[trial] for trial in description.get("order", [])]
     except (KeyError, TypeError, IndexError, ValueError) as error:
         if isinstance(error, Corrupt):
@@ -186,7 +189,7 @@ def arrays_of(content: bytes) -> dict[str, np.ndarray]:
     from safetensors import SafetensorError, deserialize
 
     arrays = {}
-    for name, array in deserialize(content):
+    for name, array in sorted(deserialize(content), key=lambda pair: pair[0]):  # whose order is another in each process
         if array["dtype"] not in KINDS:
             raise SafetensorError(f"{name!r} is of an unknown type, {array['dtype']}")
         arrays[name] = np.frombuffer(array["data"], KINDS[array["dtype"]]).reshape(array["shape"])

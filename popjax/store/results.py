@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from popjax.core.containers import filled, nested
 from popjax.core.counts import check_count
 from popjax.core.fixed import read_only
 from popjax.core.text import check_installed, plural
@@ -16,7 +17,6 @@ from popjax.rule import Rule
 from popjax.rules.named_rules import rule_of, written_rule
 from popjax.space.values import absent
 from popjax.store import run_files
-from popjax.store.cohort import nested
 from popjax.store.files import KeptTrial
 from popjax.store.trial_columns import curves_table
 from popjax.store.trial_records import TrialRecords, rule_among
@@ -36,6 +36,7 @@ class Results(TrialRecords):
     Attributes:
         states: trial -> name -> array (folds * repeats, ...), for the kept trials.
         recipes: trial -> JSON values that rebuild it as a predictor (None if the task has none), for the kept trials.
+        trees: trial -> the containers of its state, see `core/containers.py`, for the kept trials.
         task: the trained task, in the process that trained it; else None.
         steered: bool (trials,): changed or stopped by a person; None if no trial was.
         ensemble: the trials that predict together, best first, each as often as it counts, if the rule chose them.
@@ -52,6 +53,7 @@ class Results(TrialRecords):
 
     states: dict[int, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
     recipes: Mapping[int, Mapping[str, Any] | None] = dataclasses.field(default_factory=dict)
+    trees: Mapping[int, Any] = dataclasses.field(default_factory=dict)
     task: Any = None
     steered: np.ndarray | None = None
     ensemble: tuple[int, ...] = ()
@@ -84,9 +86,11 @@ class Results(TrialRecords):
         """
         return run_files.trials_table(self, self.steered)
 
-    def params(self, trial: int) -> dict[Any, Any]:
-        """Trained arrays of a kept trial, nested as the model is; with folds or repeats, a leading axis of members.
+    def params(self, trial: int) -> Any:
+        """Trained arrays of a kept trial in the containers of the task's state: its "params", else all of it.
 
+        With folds or repeats the arrays have a leading axis of members. Lists, tuples, NamedTuples and keys are those
+        that the task made, also where the results were loaded; a node of another class is a dict of its attributes.
         With one member, `nnx.update(module, results.params(trial))` and linen's `apply({"params": ...}, x)` take them.
         Batch statistics are not included: `results.predictor(trial).module()` has them too.
 
@@ -99,8 +103,12 @@ class Results(TrialRecords):
         """
         self._check_kept(trial)
         arrays = {name: array if len(array) > 1 else array[0] for name, array in self.states[trial].items()}
-        params = {name.removeprefix("params."): a for name, a in arrays.items() if name.startswith("params.")}
-        return nested(params or arrays)
+        tree = self.trees.get(trial)
+        state = nested(arrays) if tree is None else filled(tree, arrays)
+        if any(name.startswith("params.") for name in arrays):
+            state = state["params"] if isinstance(state, dict) else state.params
+        by_path = self.recipes.get(trial) is not None and isinstance(state, dict)  # of an equinox module
+        return nested(state) if by_path and any("." in str(name) for name in state) else state
 
     def _check_kept(self, trial: int) -> None:
         if trial not in self.states:
@@ -122,7 +130,8 @@ class Results(TrialRecords):
         self._check_kept(trial)
         changed = {} if self.history is None else self.history.of(trial)
         history = {n: [None if absent(value) else value for value in column.tolist()] for n, column in changed.items()}
-        return KeptTrial(trial, self.hparams(trial), self.states[trial], self.recipes.get(trial), history)
+        recipe, tree = self.recipes.get(trial), self.trees.get(trial)
+        return KeptTrial(trial, self.hparams(trial), self.states[trial], recipe, tree, history)
 
     def ranked(self, rank: Rule | str) -> Self:
         """The same trials under another rule: another order, another winner, without the scores on test rows.

@@ -29,11 +29,10 @@ from popjax.store.files import (
 from popjax.store.history import History
 from popjax.store.records import finite_epochs, mean_member
 from popjax.store.trial_columns import arrow, sampled
+from popjax.store.trial_records import TrialRecords, cost_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from popjax.store.trial_records import TrialRecords
 
 TRIALS, CURVES, HISTORY = "trials.parquet", "curves.parquet", "history.parquet"
 
@@ -78,7 +77,7 @@ def read_run(directory: Path, rule: Rule | None = None) -> dict[str, Any]:
         if wrong := contradiction(run, table, curves):
             raise Corrupt(f"cannot read the run in {str(directory)!r}: {wrong}")
         fields: dict[str, Any] = {"run": run, "summary": summary}
-        fields |= fields_of(read_rule(run["rank"], rule), space, table, curves, changes)
+        fields |= fields_of(read_rule(run["rank"], rule), space, table, curves, changes, run)
         fields |= {"contenders": ranked_in(table)} if "cut_short" in summary else {}
         return fields | read_kept(directory / "best")
     except (KeyError, TypeError, IndexError) as error:
@@ -106,10 +105,12 @@ def fields_of(
     table: "pa.Table",
     curves: "pa.Table",
     changes: "pa.Table | None",
+    run: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Fields of the Results that come from the configuration and the tables."""
     shape = shape_of(curves)
-    for name in [name for name in rule.costs if name not in table.column_names][:1]:
+    costs = {name: cost_name(name, run) for name in rule.costs}
+    for name in [name for name in costs if costs[name] not in table.column_names][:1]:
         raise ValueError(f"rank {rule.name}: the run does not know the {name} of its trials; give a rule without it")
     members = {name: curves[name].to_numpy().reshape(shape) for name in curves.column_names[4:]}
     status = np.array([Status.of_word(word) for word in table["status"].to_pylist()], np.int8)
@@ -121,7 +122,7 @@ def fields_of(
         "rounds": table["round"].to_numpy(),
         "done": np.where(short, finite_epochs(members[rule.metric]), shape[3]),
         "status": status,
-        "costs": {name: table[name].to_numpy() for name in rule.costs},
+        "costs": {name: table[column].to_numpy() for name, column in costs.items()},
         "history": None if changes is None else History.of_table(changes, space, shape[0], shape[3]),
         "steered": np.array(table["steered"].to_pylist()) if "steered" in table.column_names else None,
     }
@@ -133,17 +134,18 @@ def ranked_in(table: "pa.Table") -> np.ndarray:
 
 
 def read_kept(best: Path) -> dict[str, Any]:
-    """Fields of the Results that come from best/: states and recipes of the kept trials, and the ensemble."""
+    """Fields of the Results that come from best/: states, recipes and trees of the kept trials, and the ensemble."""
     together = load_ensemble_files(best) if best.is_dir() else []
     kept = [load_best_files(best), *together] if best.is_dir() else []
     return {
         "ensemble": tuple(trial.trial for trial in together),
         "states": {trial.trial: dict(trial.arrays) for trial in kept},
         "recipes": {trial.trial: trial.recipe for trial in kept},
+        "trees": {trial.trial: trial.tree for trial in kept},
     }
 
 
-def trials_table(results: "TrialRecords", steered: np.ndarray | None) -> "pa.Table":
+def trials_table(results: TrialRecords, steered: np.ndarray | None) -> "pa.Table":
     """See `Results.trials`."""
     import pyarrow as pa
 
@@ -157,7 +159,7 @@ def trials_table(results: "TrialRecords", steered: np.ndarray | None) -> "pa.Tab
         columns["best_epoch"] = mean_member(results.best_epochs[..., None])[:, 0]
     columns |= {name: pa.array(values, mask=np.isnan(values)) for name, values in results.values.items()}
     columns |= {f"{name}_se": pa.array(e, mask=np.isnan(e)) for name, e in results.errors.items()}
-    columns |= results.costs
+    columns |= {cost_name(name, results.run): cost for name, cost in results.costs.items()}
     if results.rule.limits:
         columns["feasible"] = pa.array(results.feasible, mask=results.epochs_run == 0)
     columns["rank"] = pa.array(rank, mask=rank < 0)

@@ -82,7 +82,10 @@ class TrialRecords:
 
     @property
     def parameters(self) -> np.ndarray | None:
-        """Number of trained parameters (trials,) of each trial; None if the rule does not need it."""
+        """Number of trained parameters (trials,) of each trial; None if the rule does not need it.
+
+        Where the task names none, all numbers of its state: see `cost_name`.
+        """
         return self.costs.get("parameters")
 
     @property
@@ -114,20 +117,28 @@ class TrialRecords:
 
     @fixed
     def values(self) -> dict[str, np.ndarray]:
-        """Metric -> (trials,): mean over members at the epoch that counts; NaN if there is none.
+        """Metric -> (trials,): mean over members at the epoch that counts; NaN if there is none, and if it diverged.
 
-        That is the last epoch with finite metrics, or under at="best" each member's best. Values of trials that were
-        not trained equally far tell little of each other: see `places`.
+        That is the last epoch that was trained, or under at="best" each member's best. Values of trials that were not
+        trained equally far tell little of each other: see `places`.
         """
         if self.rule.improvement is None:
-            return values_after(self.curves, self.epochs_run)
-        return {name: values.mean((1, 2), dtype=np.float64) for name, values in self.of_members.items()}
+            values = values_after(self.curves, self.epochs_run)
+        else:
+            values = {name: values.mean((1, 2), dtype=np.float64) for name, values in self.of_members.items()}
+        return self._unless_diverged(values)
 
     @fixed
     def errors(self) -> dict[str, np.ndarray]:
         """Metric -> (trials,): standard error of `values` over folds, of one over its repeats; empty for one member."""
         _, folds, repeats, _ = self.members[self.metric].shape
-        return {} if folds * repeats == 1 else {name: error_of_mean(last) for name, last in self.of_members.items()}
+        if folds * repeats == 1:
+            return {}
+        return self._unless_diverged({name: error_of_mean(last) for name, last in self.of_members.items()})
+
+    def _unless_diverged(self, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Metric -> (trials,), with NaN for diverged trials."""
+        return {name: np.where(self.diverged, np.nan, column) for name, column in values.items()}
 
     @fixed
     def of_members(self) -> dict[str, np.ndarray]:
@@ -327,6 +338,15 @@ class TrialRecords:
     def space(self) -> Space:
         """The searched space; empty if the run does not record it."""
         return Space.from_dict(self.run.get("space", {}))
+
+
+def cost_name(name: str, run: Mapping[str, Any]) -> str:
+    """The name of a cost in the tables and figures of a run, where "parameters" may be all numbers of a state.
+
+    >>> cost_name("parameters", {}), cost_name("parameters", {"parameters": "of states"})
+    ('parameters', 'numbers_in_state')
+    """
+    return "numbers_in_state" if name == "parameters" and run.get("parameters") == "of states" else name
 
 
 def status_of(counted: Counted, done: np.ndarray, epochs: int) -> np.ndarray:

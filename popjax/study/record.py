@@ -7,7 +7,7 @@ import numpy as np
 
 from popjax.core.machine import cores, device, versions
 from popjax.engine.identity import code, identity
-from popjax.engine.measure import updates
+from popjax.engine.measure import counts_states, updates
 from popjax.engine.roster import Roster
 from popjax.engine.trainer import Timer, Trainer
 from popjax.scheduler import added
@@ -44,6 +44,7 @@ def run_record(request: SearchRequest, roster: Roster, steps: Sequence[Step]) ->
         "data": identity(roster.task),
         "task": dict(roster.task.settings),
         "code": code(roster.traced),
+        **({"parameters": "of states"} if counts_states(roster) else {}),
     }
 
 

@@ -15,7 +15,7 @@ from popjax.core.storage import locked
 from popjax.core.text import failure, short, tell
 from popjax.engine.backends.protocol import Backends
 from popjax.engine.hints import the_task
-from popjax.engine.measure import rebuilt, score
+from popjax.engine.measure import rebuilt, score, trees
 from popjax.engine.nan_source import nan_error, unchecked
 from popjax.engine.plan import members_that_fit
 from popjax.engine.roster import Roster
@@ -148,7 +148,7 @@ class Search:
         callbacks.begin(run)
 
     def finish(self, trainer: Trainer, before: int | None) -> Results:
-        """Score the winner; add history, states, recipes, ensemble and the run's record to the results."""
+        """Score the winner; add history, states, recipes, trees, ensemble and the run's record to the results."""
         request, roster, steps = self.request, trainer.roster, trainer.journal.steps
         decisions, epochs = [step.decision for step in steps], request.options.epochs
         history = history_of(request.space, decisions, trainer.table.trained, epochs)
@@ -162,6 +162,7 @@ class Search:
             results,
             run=run if self.directory is None else self.directory.extended(run),
             recipes=rebuilt(roster, results.states),
+            trees=trees(roster, results.states),
             task=request.task,
             summary=figures,
         )

@@ -14,6 +14,7 @@ from popjax.pages.framing import framed
 from popjax.pages.headline import hparams_line, metric_text
 from popjax.pages.markup import legend, section
 from popjax.store.results import Results
+from popjax.store.trial_records import cost_name
 
 DRAWN = 2000  # largest number of trials
 DECADES = 10.0  # ratio of largest to smallest value from which an axis is log
@@ -23,11 +24,13 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
     """HTML section of the front against each further objective; empty for one objective."""
     if results.best is None or len(results.rule.objectives) == 1:
         return ""
-    objectives = ", ".join(map(shown, results.rule.objectives))
+    objectives = ", ".join(shown(cost_name(name, results.run)) for name in results.rule.objectives)
     caption = (
         f"On the line are the {len(results.front()):,} trials that no other beats in all of {objectives}; point at one "
         "for its hyperparameters. The winner is the front's best in the first."
     )
+    if (states := cost_name("parameters", results.run)) != "parameters":
+        caption += f" The task names no parameters, so {states} counts its optimizer, too."
     finished = len(results.order)
     caption += f" The first {DRAWN:,} of {finished:,} trials by rank are drawn." if finished > DRAWN else ""
     marks = legend([("", POINT, "trial"), ("ring", "transparent", "front"), ("star", WINNER, "winner")])
@@ -45,6 +48,7 @@ def plots_of(results: Results, axes: Sequence[Axis]) -> dict[str, Callable[[], D
 def front_figure(results: Results, axes: Sequence[Axis], other: Metric) -> dict[str, Any]:
     """The first objective against another: all finished trials, the front as a line, the winner."""
     assert results.best is not None
+    named = cost_name(str(other), results.run)
     values = results.values | dict(results.costs)
     drawn, front = results.order[:DRAWN], np.array(results.front())
     front = front[np.argsort(values[other][front], kind="stable")]
@@ -52,7 +56,7 @@ def front_figure(results: Results, axes: Sequence[Axis], other: Metric) -> dict[
     (x, across), (y, upwards) = (values_and_axis(results, metric, values[metric]) for metric in (other, results.metric))
 
     def points(rows: np.ndarray, name: str, **how: Any) -> dict[str, Any]:
-        hover = f"trial %{{customdata[0]}}<br>{templated(other)} %{{customdata[2]}}"
+        hover = f"trial %{{customdata[0]}}<br>{templated(named)} %{{customdata[2]}}"
         hover += f"<br>{templated(results.metric)} %{{customdata[3]}}"
         return {
             "type": "scatter",
@@ -83,7 +87,7 @@ def front_figure(results: Results, axes: Sequence[Axis], other: Metric) -> dict[
             xaxis=across,
             yaxis=upwards,
         ),
-        "alt": f"{len(front):,} trials that no other beats in {results.metric} and {other}, of {len(drawn):,}",
+        "alt": f"{len(front):,} trials that no other beats in {results.metric} and {named}, of {len(drawn):,}",
     }
 
 
@@ -94,7 +98,7 @@ def values_and_axis(results: Results, name: Metric, values: np.ndarray) -> tuple
     else:
         low, high = float(values[results.order].min()), float(values[results.order].max())
         log = low > 0 and high >= DECADES * low
-    title = f"{name}, {name.unit}" if name.unit else str(name)
+    title = f"{name}, {name.unit}" if name.unit else cost_name(str(name), results.run)
     return np.clip(values, low, high), axis_for(title, low, high, log)
 
 

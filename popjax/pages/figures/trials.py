@@ -13,6 +13,7 @@ from popjax.pages.framing import metrics
 from popjax.pages.markup import section
 from popjax.scheduler import Status
 from popjax.store.results import Results
+from popjax.store.trial_records import cost_name
 
 CURVES = 200_000  # trials x epochs up to which the page has all curves of the metric that ranks
 INFEASIBLE = "infeasible"  # complete or pruned, and beyond a limit of the rule
@@ -39,7 +40,7 @@ def section_of(results: Results, axes: Sequence[Axis]) -> str:
 def table(results: Results, axes: Sequence[Axis]) -> dict[str, Any]:
     """What trials.js shows: a list with an entry a trial of each column, and all curves unless these are too many."""
     differ, names = varied(axes), metrics(results)
-    costs = {str(name): values for name, values in results.costs.items() if name not in results.members}
+    costs = {cost_name(n, results.run): cost for n, cost in results.costs.items() if n not in results.members}
     curve = results.curves[results.metric]
     several = results.rounds.max(initial=0) > 0
     finished = np.isin(results.status, (Status.COMPLETE, Status.PRUNED))
