@@ -23,7 +23,6 @@ from popjax.space.values import absent
 from popjax.store.results import Results
 from popjax.study.replay import train_points
 from popjax.task import HParams
-from popjax.tuning.proposals import LEARNING
 from popjax.tuning.zoom import zoom_in
 
 NESTED = pj.Space(
@@ -475,14 +474,3 @@ def test_a_replaced_value_exists(rows):
     pixels = np.random.default_rng(0).normal(size=(40, 8, 8, 1)), np.arange(40) % 2
     sizes = {"norm": pj.choice("batch", "group"), "depth": pj.integers(1, 2).when(norm="group"), "learning_rate": 0.01}
     assert not pj.search(pj.supervised(pixels, "cnn"), sizes, trials=4, epochs=1).diverged.any()
-
-
-def test_cma_es_takes_the_numbers_of_the_complete_trials():
-    """Only trials that are pruned lack one of them."""
-    pytest.importorskip("cmaes")
-    space = pj.Space(x=pj.uniform(0, 1), kind=pj.choice("a", "b"), y=pj.uniform(0, 1).when(kind="a"))
-    kind = np.array(["a"] * 4 + ["b"] * 4, object)
-    points = {"x": np.linspace(0.1, 0.9, 8), "kind": kind, "y": np.where(kind == "a", 0.5, np.nan)}
-    trials = pj.Trials(points, np.where(kind == "a", 4, 2), np.arange(8.0), {"loss": np.ones((8, 4))})
-    found = LEARNING["cmaes"].ask(0, 3, trials, space, 4)
-    assert {name: column.shape for name, column in found.items()} == {"x": (3,), "kind": (3,), "y": (3,)}

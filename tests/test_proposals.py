@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optuna
@@ -14,9 +15,9 @@ import stopping
 import popjax as pj
 from popjax.core.storage import Corrupt
 from popjax.scheduler import Trials
+from popjax.space.points import coordinates
 from popjax.store.files import read_json, write_json
 from popjax.tuning import proposals as module
-from popjax.tuning.by_optuna import told_of, unit_distribution
 from popjax.tuning.proposals import default_ends, proposals
 from popjax.tuning.schedulers.rounds import further
 from popjax.tuning.tpe import tpe
@@ -74,7 +75,7 @@ def test_the_same_seed_asks_the_same_points(sampler, tmp_path):
 
     class Stopper(pj.Callback):
         def decision(self, decision, trials):
-            if len(trials.epochs) == 20:
+            if len(trials.epochs) >= 16:
                 stop.set()
 
     assert run(sampler, out=tmp_path / "run", stop=stop, callbacks=[Stopper()]).stopped.any()
@@ -83,7 +84,8 @@ def test_the_same_seed_asks_the_same_points(sampler, tmp_path):
         assert whole.points[name].tobytes() == again.points[name].tobytes() == resumed.points[name].tobytes()
     assert not np.array_equal(whole.points["rate"][10:], other.points["rate"][10:])
     assert resumed.run["sampler"] == sampler
-    assert (resumed.run["rounds_in_all"], default_ends(40)) == (4, (10, 20, 30, 40))
+    rounds = {"tpe": 4, "cmaes": 5, "gp": 3}[sampler]  # of 10, of a generation of 8, of 16
+    assert resumed.run["rounds_in_all"] == rounds
     with pytest.raises(ValueError, match=f"sampler was {sampler}, now random"):
         pj.search(planted(0), SPACE, trials=40, seed=3, scheduler=pj.rounds(4), out=tmp_path / "run", resume=True)
 
@@ -199,17 +201,189 @@ def trials_of(points, epochs, loss):
     return Trials(points, np.array(epochs), np.array(loss), curves, np.zeros(len(epochs), bool))
 
 
-def test_what_optunas_are_told():
-    """Complete, pruned with loss and epoch, diverged as pruned at once, and pending; in the order of trials."""
-    states = optuna.trial.TrialState
-    trials = trials_of(SPACE.sample(4), [8, 4, 8, 0], [0.3, 0.5, np.inf, np.nan])
-    told = told_of(trials, SPACE, {name: unit_distribution(SPACE[name]) for name in SPACE.searched}, 8)
-    assert [trial.state for trial in told] == [states.COMPLETE, states.PRUNED, states.PRUNED, states.RUNNING]
-    assert told[0].value == 0.3
-    assert [trial.intermediate_values for trial in told[1:]] == [{4: 0.5}, {}, {}]
-    for row, trial in enumerate(told):
-        for name in SPACE.searched:
-            assert trial.params[name] == pytest.approx(SPACE[name].to_unit(trials.points[name][row]))
+def ackley(key, hparams):
+    """With a condition: `z` exists on one of two sides, of which the other is worse."""
+    side = 0.3 if hparams["side"] == "left" else (hparams["z"] - 0.7) ** 2
+    x = jnp.stack([hparams["x"], hparams["y"]]) - 0.4
+    waves = jnp.exp(jnp.cos(20 * jnp.pi * x).mean())
+    return {"loss": -20 * jnp.exp(-2 * jnp.sqrt((x**2).mean())) - waves + 20 + jnp.e + side}
+
+
+def plateau(key, hparams):
+    """Steps, and a corner in which nothing is finite."""
+    level = jnp.floor(8 * hparams["x"]) + jnp.floor(8 * hparams["y"])
+    return {"loss": jnp.where(hparams["x"] * hparams["y"] > 0.8, jnp.nan, level)}
+
+
+def noisy(key, hparams):
+    return {"loss": (hparams["x"] - 0.7) ** 2 + (hparams["y"] - 0.2) ** 2 + 0.05 * jax.random.normal(key)}
+
+
+PLANE = {"x": pj.uniform(0, 1), "y": pj.uniform(0, 1)}
+FIVE = {
+    "sphere": (lambda key, hparams: {"loss": (hparams["x"] - 0.3) ** 2 + (hparams["y"] - 0.6) ** 2}, PLANE),
+    "rosenbrock": (
+        lambda key, hparams: {"loss": (1 - hparams["x"]) ** 2 + 100 * (hparams["y"] - hparams["x"] ** 2) ** 2},
+        {"x": pj.uniform(-2, 2), "y": pj.uniform(-1, 3)},
+    ),
+    "ackley": (ackley, PLANE | {"side": pj.choice("left", "right"), "z": pj.log_uniform(0.1, 1).when(side="right")}),
+    "plateau": (plateau, PLANE),
+    "noisy": (noisy, PLANE | {"many": pj.integers(1, 5)}),
+}
+CLASSES = ["CmaEsSampler", "NSGAIISampler", "QMCSampler", "TPESampler", "RandomSampler"]
+
+
+def objective(name):
+    """One of FIVE; the noisy one reads its third hyperparameter, which changes nothing."""
+    function, space = FIVE[name]
+    also = (
+        (lambda key, hparams: {"loss": function(key, hparams)["loss"] + 0 * hparams["many"]})
+        if "many" in space
+        else function
+    )
+    return pj.objective(also), pj.Space(**space)
+
+
+def asked_by_optuna(make, results):
+    """Optuna's own loop, asked for the rounds of a search, and told what it found: name -> coordinates (trials,)."""
+    space, column = results.space, {name: [] for name in results.space.searched}
+    study = optuna.create_study(sampler=make(seed=3))
+    for number in range(results.rounds.max() + 1):
+        rows = np.flatnonzero(results.rounds == number).tolist()
+        trials = [study.ask() for _ in rows]
+        for trial in trials:
+            for name in column:
+                if not space[name].numeric:
+                    column[name].append(trial.suggest_categorical(name, range(2)))
+                else:
+                    there = name not in space.conditions or column["side"][-1] == 1
+                    column[name].append(trial.suggest_float(name, 0, 1) if there else np.nan)
+        for row, trial in zip(rows, trials, strict=True):
+            if results.diverged[row]:
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            else:
+                study.tell(trial, float(results.values["loss"][row]))
+    return column
+
+
+@pytest.mark.filterwarnings("ignore")  # Optuna's, of experimental samplers
+@pytest.mark.parametrize("name", FIVE)
+@pytest.mark.parametrize("sampler", ["cmaes", *CLASSES])
+def test_a_search_is_optunas_own_loop_asked_in_rounds(name, sampler):
+    """Point for point: one study for all rounds, so that what a sampler keeps from trial to trial is kept."""
+    task, space = objective(name)
+    made = getattr(optuna.samplers, "CmaEsSampler" if sampler == "cmaes" else sampler)
+    results = pj.search(task, space, trials=64, seed=3, sampler=sampler if sampler == "cmaes" else made)
+    assert results.rounds.max() >= 3
+    for name, column in asked_by_optuna(made, results).items():
+        ours = coordinates(space[name], results.points[name])
+        back = coordinates(space[name], points_at(space[name], column))
+        assert np.array_equal(ours, back, equal_nan=True), name
+
+
+def points_at(scale, column):
+    """Values at coordinates of which some are NaN."""
+    column = np.array(column)
+    if not scale.numeric:
+        return np.array([scale.values[int(index)] for index in column], object)
+    values = scale.from_unit(np.nan_to_num(column))
+    return np.where(np.isnan(column), np.nan, values)
+
+
+def test_cma_es_arrives():
+    """After 320 trials as near as Optuna's own loop, where one that begins anew in each round stays at 1e-4."""
+    task, space = objective("sphere")
+    assert max(pj.search(task, space, trials=320, seed=seed, sampler="cmaes").best.value for seed in range(3)) < 1e-9
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("sampler", ["cmaes", "NSGAIISampler", "QMCSampler"])
+def test_killed_at_any_round_it_ends_as_the_run_left_alone(python, tmp_path, sampler):
+    """Killed twice, once before a round's line is written and once after, with a scheduler that prunes."""
+    code = KILLED.format(here=str(tmp_path), tests=__file__.rpartition("/")[0])
+    for run, kills in (("whole", [0]), ("run", [3, 5, 0])):
+        for kill_at in kills:
+            ended = python(code, sampler, run, kill_at)
+            assert ended.returncode == (-9 if kill_at else 0), ended.stderr
+    for name in ("trials.parquet", "curves.parquet", "best/arrays.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+KILLED = """
+import os, signal, sys
+import optuna
+import popjax as pj
+sys.path.insert(0, {tests!r})
+from test_proposals import noisy, objective
+sampler, run, kill_at = sys.argv[1], sys.argv[2], int(sys.argv[3])
+task, space = objective("noisy")
+task = pj.Task(lambda key, hparams, data: (key, 1.0), lambda state, hparams, data: ((state[0], state[1] * 0.9),
+    {{"loss": noisy(state[0], hparams)["loss"] + 0 * hparams["many"] + state[1]}}), ())
+class Kill(pj.Callback):
+    def decision(self, decision, trials):
+        global kill_at
+        kill_at -= bool(decision.add)
+        if decision.add and kill_at == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+sampler = sampler if sampler == "cmaes" else getattr(optuna.samplers, sampler)
+pj.search(task, space, trials=96, epochs=4, sampler=sampler, scheduler=pj.rounds(8, pj.halving(2, 1)),
+    callbacks=[Kill()], out=run, resume=True)
+"""
+
+
+def test_points_that_were_not_asked_for_are_told_too():
+    """Those to start with; and those that may not be trained are asked for again."""
+    task, space = objective("sphere")
+    held = space.where("x + y <= 1")
+    start = [{"x": 0.25, "y": 0.5}, {"x": 0.5, "y": 0.25}]
+    results = pj.search(task, held, trials=64, seed=3, sampler="cmaes", start=start)
+    points = results.points
+    assert (points["x"][:2].tolist(), points["y"][:2].tolist()) == ([0.25, 0.5], [0.5, 0.25])
+    assert (points["x"] + points["y"] <= 1).all()
+    assert results.best.value < 1e-3
+
+
+def test_several_objectives_and_limits_are_told_as_places():
+    def outcome(key, hparams):
+        return {"loss": hparams["x"] ** 2 + hparams["y"], "other_loss": (1 - hparams["x"]) ** 2 + hparams["y"]}
+
+    for rank in (pj.pareto("loss", "other_loss"), pj.best("loss", subject_to="other_loss <= 0.5")):
+        results = pj.search(pj.objective(outcome), PLANE, trials=96, sampler="cmaes", rank=rank)
+        assert np.median(results.points["y"][48:]) < 0.2
+
+
+class Forgetful(optuna.samplers.RandomSampler):
+    """Draws by no seed."""
+
+    def __init__(self, seed=None):
+        super().__init__()
+
+
+def test_a_class_that_a_resumed_run_could_not_ask_again_is_refused():
+    with pytest.raises(
+        ValueError, match="the sampler Forgetful returned other points when it was asked again; draw by"
+    ):
+        pj.search(*objective("sphere"), trials=8, sampler=Forgetful)
+
+
+def test_a_scheduler_that_asks_in_the_middle_of_a_round_is_refused():
+    """A study is told of whole rounds; tpe follows from whatever there is."""
+
+    def one_by_one(problem):
+        def step(state, trials):
+            count = len(trials.epochs)
+            new = problem.propose(1, trials) if count < problem.trials else {}
+            return state, pj.Decision(add=new, until={count: 1} if new else {})
+
+        return pj.Scheduler(list, step)
+
+    task, space = objective("sphere")
+    search = lambda sampler: pj.search(task, space, trials=8, sampler=sampler, scheduler=pj.rounds(2, one_by_one))
+    assert len(search("tpe").points["x"]) == 8
+    with pytest.raises(
+        ValueError, match="sampler cmaes learns from whole rounds, and is asked in the middle of one; use"
+    ):
+        search("cmaes")
 
 
 def test_pending_points_are_taken_into_account():
@@ -226,7 +400,7 @@ def test_pending_points_are_taken_into_account():
 def test_another_seed_asks_for_other_points_after_the_same_trials():
     trials = trials_of(SPACE.sample(20), [1] * 20, np.linspace(0, 1, 20).tolist())
     first, again, other = (
-        proposals("tpe", SPACE, seed, 1, rule=pj.best("loss"), budget=40)(8, trials)["rate"] for seed in (0, 0, 1)
+        proposals("tpe", SPACE, seed, 1, rule=pj.best("loss"), ends=(20, 40))(8, trials)["rate"] for seed in (0, 0, 1)
     )
     assert first.tolist() == again.tolist()
     assert not set(first.tolist()) & set(other.tolist())

@@ -53,6 +53,11 @@ def front_of(rule: Rule, values: Values) -> np.ndarray:
     return good[rows_by(rule, "front", rows_of(values, good), all_of_them=False)]
 
 
+def places_alone(rule: Rule) -> bool:
+    """True if a rule orders without a loss of its own."""
+    return bool(rule.limits) or (overrides(type(rule), Rule, "order") and not overrides(type(rule), Rule, "loss"))
+
+
 def loss_of(rule: Rule, values: Values) -> np.ndarray:
     """`Rule.loss`: float (rows,), without NaN; the place in the order of a rule that orders without a loss of its own,
     and under limits.
@@ -61,7 +66,7 @@ def loss_of(rule: Rule, values: Values) -> np.ndarray:
     """
     if (count := count_of(values)) == 0:
         return np.zeros(0)
-    if rule.limits or (overrides(type(rule), Rule, "order") and not overrides(type(rule), Rule, "loss")):
+    if places_alone(rule):
         places = np.empty(count)
         places[order_of(rule, values)] = np.arange(count)
         return places

@@ -94,3 +94,13 @@ def units(scale: Scale, coordinates: np.ndarray) -> np.ndarray:
     """Unit coordinates (n,), for `Scale.from_unit`, of the `coordinates` (n,)."""
     values = category_values(scale)
     return (coordinates + 0.5) / len(values) if values else coordinates
+
+
+def points_of(what: str, asked: Mapping[str, np.ndarray], n: int, space: Space) -> dict[str, np.ndarray]:
+    """The n points of a sampler's coordinates; raises ValueError for NaN where a hyperparameter has a value."""
+    places = {name: units(space[name], np.nan_to_num(column)) for name, column in asked.items()}
+    points = {name: scale.from_unit(places.get(name, np.zeros(n))) for name, scale in space.items()}
+    for name, active in space.active(points).items():
+        if name in asked and (active & np.isnan(asked[name])).any():
+            raise ValueError(f"{what}: {name} is NaN where it has a value; return 0 to 1")
+    return space.masked(points)

@@ -1,6 +1,6 @@
 """A space: the hyperparameters of a search, each with its scale. No JAX here."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -399,6 +399,11 @@ class Space(Mapping[str, Scale]):
 def take(points: Points, rows: np.ndarray) -> dict[str, np.ndarray]:
     """The points of these rows, as columns (rows,)."""
     return {name: column[rows] for name, column in points.items()}
+
+
+def together(parts: Sequence[Points]) -> dict[str, np.ndarray]:
+    """Points one after another; a column of ints with gaps elsewhere is float64."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def group(columns: list[list[Any]], rows: int) -> dict[tuple[Any, ...], np.ndarray]:

@@ -90,6 +90,7 @@ class Directory(Recorded):
 
     Attributes:
         longer: True if resumed with a later last epoch.
+        changed: the functions that decide, "scheduler" and "sampler", whose code was changed since.
         warnings: what was lost, and why bits may differ from those of an uninterrupted run.
     """
 
@@ -100,6 +101,7 @@ class Directory(Recorded):
         self.unasked = unasked
         self.about = dict(about)
         self.longer = False
+        self.changed: list[str] = []
         self.warnings = [str(warning) for warning in self.recorded.get("warnings", ())]
         self.told = len(self.warnings)
         self.asked: dict[str, Any] = self.recorded.get("asked", {})
@@ -114,6 +116,8 @@ class Directory(Recorded):
         if not self.recorded:
             self.asked = {"lanes": request.lanes, "plan": request.plan}
             return request
+        deciders = self.recorded.get("deciders", {})
+        self.changed = [what for what, code in request.deciders.items() if deciders.get(what, code) != code]
         request = dataclasses.replace(self._in_rounds(request), beside=bool(self.recorded.get("beside")))
         now = request.options.written() | {"rounds": len(request.ends), "space": request.space.to_dict()}
         then = {name: self.recorded.get(name) for name in now} | {"rounds": self.recorded["rounds_in_all"]}
@@ -216,8 +220,9 @@ class Directory(Recorded):
         then = {name: self.recorded[name] for name in now if self.recorded[name] is not None}
         self.refuse(then, now)
         self.warnings += self.other_settings()
-        if other_code(self.recorded, roster.traced):
-            what = "the code of the task was changed since"
+        changed = [*(["task"] if other_code(self.recorded, roster.traced) else []), *self.changed]
+        if changed:
+            what = f"the code of the {' and of the '.join(changed)} was changed since"
             if self.unasked:
                 remedy = "give another directory, or resume=True, which ranks trials of both together"
                 raise ValueError(f"{str(self.path)!r} cannot be resumed: {what}; {remedy}")

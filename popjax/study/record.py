@@ -44,6 +44,7 @@ def run_record(request: SearchRequest, roster: Roster, steps: Sequence[Step]) ->
         "data": identity(roster.task),
         "task": dict(roster.task.settings),
         "code": code(roster.traced),
+        **({"deciders": deciders} if (deciders := request.deciders) else {}),
         **({"parameters": "of states"} if counts_states(roster) else {}),
     }
 

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from popjax.core.faults import calling
+from popjax.core.fingerprint import fingerprint, home_of
 from popjax.core.text import short
 from popjax.engine.caps import Caps
 from popjax.engine.hints import check_settings_of, counts_of, the_task
@@ -16,16 +17,20 @@ from popjax.executors.backend import Local, Remote
 from popjax.rule import COSTS, Rule
 from popjax.rules.entering import rule_for
 from popjax.scheduler import Problem
+from popjax.space.samplers import SAMPLERS
 from popjax.space.space import Points, Space
 from popjax.task import Task, unknown_metric
+from popjax.tuning.by_optuna import OptunaSampler
 from popjax.tuning.proposals import (
     BATCH,
     BESIDE,
     PRUNED,
     Accepting,
+    Learning,
     check_sampler,
     default_ends,
     design,
+    learning,
     learns,
     proposals,
 )
@@ -86,13 +91,22 @@ class SearchRequest:
             start = start_points(options.start, space, options.seed, options.trials, accepts)
             options = dataclasses.replace(options, start=start)
         beside = trains_beside(options)
-        return cls(task, space, options, ends_asked(options), backend.lanes, backend.plan, beside=beside)
+        return cls(task, space, options, ends_asked(options, space), backend.lanes, backend.plan, beside=beside)
 
     @property
     def config(self) -> Config:
         """The training configuration of the population."""
         known = {name: getattr(self.options, name) for name in ("epochs", "seed", "repeats", "folds")}
         return Config(rule=self.options.rank, lanes=self.lanes, plan=self.plan, caps=self.caps, **known)
+
+    @property
+    def deciders(self) -> dict[str, str]:
+        """The fingerprints of a scheduler and of a sampler that are not popjax's."""
+        given: dict[str, Any] = {"scheduler": self.options.inner, "sampler": self.options.sampler}
+        if isinstance(name := given["sampler"], str):
+            given["sampler"] = getattr(learning(name), "ask", None) if learns(name) else SAMPLERS[name]
+        own = {what: made for what, made in given.items() if made and not home_of(made).startswith("popjax.")}
+        return {what: fingerprint(made) for what, made in own.items()}
 
     def scheduler(self) -> CheckedScheduler:
         """The scheduler for this problem, in rounds if there are several; raises ValueError if it is no Scheduler."""
@@ -114,7 +128,7 @@ class SearchRequest:
         accepting = accepted_costs(self.task, self.space, options.rank)
         known: Any = {"seed": options.seed, "before": len(first), "accepting": accepting}
         if learns(options.sampler):
-            known |= {"epochs": options.epochs, "budget": options.trials, "rule": options.rank}
+            known |= {"epochs": options.epochs, "ends": self.ends, "rule": options.rank}
             propose = proposals(options.sampler, self.space, **known)
         else:
             propose = design(options.sampler, self.space, **known)
@@ -192,12 +206,17 @@ def what_ranks(task: Task, space: Space, options: SearchOptions) -> Rule:
 
 def trains_beside(options: SearchOptions) -> bool:
     """True if the scheduler adds each round of a sampler that learns while earlier ones train on."""
-    return learns(options.sampler) and options.rounds is None and takes_batches(options.inner)
+    alone = options.rounds is None and takes_batches(options.inner)
+    return alone and learns(options.sampler) and isinstance(learning(options.sampler), Learning)
 
 
-def ends_asked(options: SearchOptions) -> tuple[int, ...]:
+def ends_asked(options: SearchOptions, space: Space) -> tuple[int, ...]:
     """Cumulative number of trials at the end of each round."""
-    if learns(options.sampler) and options.rounds is None:
+    learner = learning(options.sampler) if learns(options.sampler) else None
+    if isinstance(learner, OptunaSampler) and options.rounds is None:
+        size = learner.round_size(len(space.searched)) if options.inner is None else PRUNED
+        return even(options.trials, -(-options.trials // size))
+    if learner is not None and options.rounds is None:
         size = BESIDE if trains_beside(options) else BATCH if options.inner is None else PRUNED
         return default_ends(options.trials, size)
     return even(options.trials, options.rounds or 1)

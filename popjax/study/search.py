@@ -60,9 +60,9 @@ def search(
         folds: members of a trial, each validated on another part of the rows; it ranks by their mean.
         repeats: further members of a trial, with other random keys.
         sampler: "random", "sobol" or "grid"; or one that learns: "tpe", "cmaes", "gp", or an Optuna sampler class,
-            which is called with a seed. It proposes from all trials so far, in rounds: 64 trials first, or a quarter of
-            fewer than 256, then 16 at a time (64 with a scheduler, 32 with `halving`, where earlier ones train on
-            meanwhile), or the rounds of `popjax.rounds`.
+            which is called with a seed. It proposes from all trials so far, in rounds: "tpe" 64 trials first, or a
+            quarter of fewer than 256, then 16 at a time (64 with a scheduler, 32 with `halving`, where earlier ones
+            train on meanwhile); Optuna's 16 from the beginning, "cmaes" a generation; or the rounds of `popjax.rounds`.
         scheduler: decides which trials train on: `popjax.halving()` or another one, its name, as in
             "halving(min_epochs=1)", or a function `scheduler(problem) -> Scheduler`. `popjax.rounds(n, inner)` searches
             coarse to fine. If None, all trials train to the end.

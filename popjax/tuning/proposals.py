@@ -11,10 +11,10 @@ from popjax.core.faults import calling
 from popjax.core.text import check_installed, short, tell
 from popjax.rule import Rule
 from popjax.scheduler import Trials
-from popjax.space.points import category_values, units
+from popjax.space.points import category_values, points_of
 from popjax.space.samplers import SAMPLERS
-from popjax.space.space import Points, Space, take
-from popjax.tuning.by_optuna import by_optuna, cmaes, gp
+from popjax.space.space import Points, Space, take, together
+from popjax.tuning.by_optuna import TRIES, OptunaSampler, Study, batch, cmaes, generation, gp
 from popjax.tuning.schedulers.rounds import even
 from popjax.tuning.tpe import tpe
 
@@ -22,7 +22,6 @@ FIRST = 64  # trials of the first round, if no number of rounds is given
 BATCH, PRUNED = 16, 64  # trials of the other rounds; with a scheduler, which prunes most of them
 BESIDE = 32  # trials of a round that trains beside earlier ones: fewer leave cores idle at its end
 FEWEST_ROUNDS = 4
-TRIES = 10  # times that a sampler is asked in the place of points that may not be trained
 
 
 class Learning(NamedTuple):
@@ -52,12 +51,12 @@ class Accepting(NamedTuple):
     limits: tuple[str, ...]
 
 
-LEARNING: Mapping[str, Learning] = {
+LEARNING: Mapping[str, Learning | OptunaSampler] = {
     "tpe": Learning(tpe, informed=True),
-    "cmaes": Learning(by_optuna(cmaes), ("optuna", "cmaes")),
-    "gp": Learning(by_optuna(gp), ("optuna", "torch")),
+    "cmaes": OptunaSampler(cmaes, ("optuna", "cmaes"), generation),
+    "gp": OptunaSampler(gp, ("optuna", "torch")),
 }
-PROVEN = ("tpe", "cmaes", "gp")  # by tests, and Optuna's: no search asks them twice
+PROVEN = ("tpe",)  # by tests: no search asks it twice
 
 
 def learns(sampler: Any) -> bool:
@@ -89,23 +88,25 @@ def check_sampler(sampler: Any) -> bool:
     learner, what = learning(sampler), f"the sampler {name_of(sampler)}"
     for package in learner.needs:
         check_installed(f"sampler {sampler!r}", package)
-    check_called(
-        what, learner.ask, "seed", "n", "trials", "space", "epochs", *(["rule", "budget"] if learner.informed else [])
-    )
+    if isinstance(learner, Learning):
+        more = ("rule", "budget") if learner.informed else ()
+        check_called(what, learner.ask, "seed", "n", "trials", "space", "epochs", *more)
     return True
 
 
-def learning(sampler: Any) -> Learning:
+def learning(sampler: Any) -> Learning | OptunaSampler:
     """The learning sampler of a name, or of a class of `optuna.samplers`; raises ValueError for another function."""
     if isinstance(sampler, str):
         entry: Any = LEARNING[sampler]
-        return entry if isinstance(entry, Learning) else Learning(entry)
+        return entry if isinstance(entry, Learning | OptunaSampler) else Learning(entry)
     try:
         inspect.signature(sampler).bind(seed=0)
     except TypeError:
         remedy = "give a class of optuna.samplers, or the name of your own function in LEARNING or SAMPLERS"
         raise ValueError(f"the sampler {name_of(sampler)} cannot be called with seed=0; {remedy}") from None
-    return Learning(by_optuna(lambda seed, told: sampler(seed=seed)))
+    size = generation if name_of(sampler) == "CmaEsSampler" else batch
+    proven = getattr(sampler, "__module__", "").startswith("optuna.")
+    return OptunaSampler(lambda seed: sampler(seed=seed), round_size=size, proven=proven)
 
 
 def design(
@@ -162,19 +163,24 @@ def proposals(
     before: int = 0,
     *,
     rule: Rule,
-    budget: int,
+    ends: tuple[int, ...],
     accepting: Accepting | None = None,
 ) -> Callable[..., dict[str, np.ndarray]]:
     """`Problem.propose` of a learning sampler: Sobol points first, the others follow from all trials so far.
 
+    One of Optuna's asks for all of them, see `Study`.
+
     It depends on the seed and the trials alone, so on resume it proposes the same points. In the place of points that
     may not be trained it proposes others, ten times, and then random ones. `before`: the number of trials that come
-    before its first point; `rule`: ranks; `budget`: the number of trials of the search.
+    before its first point; `rule`: ranks; `ends`: where the rounds end, counted in trials.
     """
-    learner, first = learning(sampler), design("sobol", searched, seed, before, accepting)
-    what, times = f"the sampler {name_of(sampler)}", 1 if not isinstance(sampler, str) or sampler in PROVEN else 2
-    more = (rule, budget) if learner.informed else ()
+    learner, what = learning(sampler), f"the sampler {name_of(sampler)}"
     accepts, limits = (None, ()) if accepting is None else accepting
+    if isinstance(learner, OptunaSampler):
+        known: Any = {"ends": ends, "epochs": epochs, "rule": rule, "before": before, "accepts": accepts}
+        return Study(what, learner, searched, seed, **known).propose
+    first, times = design("sobol", searched, seed, before, accepting), 1 if sampler in PROVEN else 2
+    more = (rule, ends[-1]) if learner.informed else ()
 
     def asked(own: int, n: int, trials: Trials, space: Space) -> dict[str, np.ndarray]:
         ask = lambda: learner.ask(own, n, trials, space, epochs, *more)
@@ -202,18 +208,3 @@ def proposals(
         return together([*parts, space.accepted(left, own, "random", accepts, limits)[0]])
 
     return propose
-
-
-def together(parts: list[Points]) -> dict[str, np.ndarray]:
-    """Points one after another; a column of ints with gaps elsewhere is float64."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def points_of(what: str, asked: Mapping[str, np.ndarray], n: int, space: Space) -> dict[str, np.ndarray]:
-    """The n points of a sampler's coordinates; raises ValueError for NaN where a hyperparameter has a value."""
-    places = {name: units(space[name], np.nan_to_num(column)) for name, column in asked.items()}
-    points = {name: scale.from_unit(places.get(name, np.zeros(n))) for name, scale in space.items()}
-    for name, active in space.active(points).items():
-        if name in asked and (active & np.isnan(asked[name])).any():
-            raise ValueError(f"{what}: {name} is NaN where it has a value; return 0 to 1")
-    return space.masked(points)
