@@ -146,6 +146,19 @@ def test_many_searches_do_not_use_up_the_memory_maps(task, monkeypatch, nothing_
         assert one.curves["val_loss"].tobytes() == other.curves["val_loss"].tobytes()
 
 
+@pytest.mark.soak
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no such limit")
+def test_a_notebook_of_many_searches_holds_the_programs_of_a_few(task):
+    """As many as an eighth of the memory maps holds, some ten of an MLP; nothing else keeps one that was let go."""
+    most = int(Path("/proc/sys/vm/max_map_count").read_text()) / 8
+    taken = []
+    for hidden in range(40, 60):
+        pj.search(task, SPACE.replace(hidden=hidden), trials=4, epochs=1)
+        taken.append(len(Path("/proc/self/maps").read_bytes().splitlines()))
+    assert max(taken) < most + 2000
+    assert min(taken[10:]) < most / 2  # all that was kept was let go
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no such limit")
 def test_a_worker_forgets_its_plans_too(monkeypatch):
     cache = Cache(4)

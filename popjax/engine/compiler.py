@@ -14,7 +14,7 @@ from popjax.core.clock import Clock
 from popjax.core.private_jax import write_entries_whole
 from popjax.core.programs_on_disk import keep_programs
 from popjax.engine.member import MemberFunctions, Programs, lower, signature
-from popjax.engine.memory import crowded, executable_bytes
+from popjax.engine.memory import crowded
 from popjax.rewriting.target import on_cpu, target
 
 KEPT = 64
@@ -73,7 +73,6 @@ class Compiler:
     def _forget(self) -> None:
         """Drop all programs; those in use are held by their users."""
         self._programs.clear()
-        executable_bytes.cache_clear()
         gc.collect()
 
     def _compile(self, lowered: Any, clock: Clock, options: dict[str, Any]) -> "Future[Any] | None":

@@ -1,8 +1,8 @@
 """The memory of the device or machine, and errors of running out of it."""
 
-import functools
 import os
 import re
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,10 @@ import jax
 from popjax.core.machine import visible_cards
 
 KEPT_FREE = 0.2  # of the memory, left free
-MAPS = 0.5  # of the memory maps that Linux gives a process: a program takes hundreds, and XLA aborts where none is left
+MAPS = (
+    1 / 8
+)  # of the memory maps of a process: programs of some 600 MB, each of 700 maps or more; without maps XLA aborts
+NEEDED: "weakref.WeakKeyDictionary[Any, int]" = weakref.WeakKeyDictionary()  # see `executable_bytes`
 CGROUP, SELF = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 LIMITS = {2: "memory.max", 1: "memory.limit_in_bytes"}
 USED = {2: "memory.current", 1: "memory.usage_in_bytes"}
@@ -151,7 +154,7 @@ def page_cache(group: Path) -> int:
 
 
 def crowded() -> bool:
-    """True if this process has used the share MAPS of its memory maps; False where they have no limit."""
+    """True if this process has used the share MAPS of its memory maps, and so much memory; False without a limit."""
     most = number_in_file(Path("/proc/sys/vm/max_map_count"))
     if most is None:
         return False
@@ -168,10 +171,15 @@ def number_in_file(path: Path) -> int | None:
     return number if number < UNLIMITED else None
 
 
-@functools.lru_cache(64)
 def executable_bytes(executable: Any) -> int:
-    """Bytes that an executable takes while it runs; 0 if not known. Cached, since XLA takes 30 ms to answer."""
-    analysis = executable.memory_analysis()
+    """Bytes that an executable takes while it runs; 0 if not known. Kept as long as it, since XLA takes 30 ms."""
+    if executable not in NEEDED:
+        NEEDED[executable] = needed(executable.memory_analysis())
+    return NEEDED[executable]
+
+
+def needed(analysis: Any) -> int:
+    """Bytes by XLA's analysis, which may be None."""
     if analysis is None:
         return 0
     held = analysis.argument_size_in_bytes + analysis.output_size_in_bytes - analysis.alias_size_in_bytes
