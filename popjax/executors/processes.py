@@ -11,6 +11,7 @@ from typing import Any
 
 from popjax.core.counts import check_text
 
+NO_LIMIT = "1e18"  # bytes
 TAKEN = 0.75  # of a card's memory, by all its processes
 FRACTION, OLD_FRACTION = "XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION"  # JAX refuses both together
 
@@ -69,10 +70,14 @@ class Processes:
 
 
 def pool(share: dict[str, str] | None = None) -> Any:
-    """A pool of one process, with its share of the accelerators in its environment, if it is to train."""
+    """A pool of one process, with its share of the accelerators in its environment, if it is to train.
+
+    It never begins anew as loky's do where memory grows: programs that are kept are no leak.
+    """
     from loky import ProcessPoolExecutor
 
-    return ProcessPoolExecutor(1, initializer=begin, initargs=(os.getpid(),), env=share or {})
+    environment = {"LOKY_MAX_MEMORY_LEAK_SIZE": NO_LIMIT} | (share or {})
+    return ProcessPoolExecutor(1, initializer=begin, initargs=(os.getpid(),), env=environment)
 
 
 def cards() -> list[str]:
@@ -112,9 +117,6 @@ def shares(count: int, cards: list[str]) -> list[dict[str, str]]:
 
 def begin(parent: int) -> None:
     """Initialize a process: ignore Ctrl-C, which is the parent's, and end when the parent ends."""
-    from loky import process_executor
-
-    process_executor._MAX_MEMORY_LEAK_SIZE = float("inf")  # programs that are kept are no leak
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
 
