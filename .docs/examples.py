@@ -1,4 +1,6 @@
-"""An extension of Griffe: examples in docstrings become blocks of code, and `folds, repeats: ...` two arguments."""
+"""Extensions of Griffe: examples in docstrings become blocks of code, and `folds, repeats: ...` two arguments; what
+`popjax.core.fixed.fixed` decorates is a property.
+"""
 
 import re
 from typing import Any
@@ -42,3 +44,13 @@ class Examples(griffe.Extension):
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         if obj.docstring is not None:
             obj.docstring.value = fenced(apart(obj.docstring.value))
+
+
+class Properties(griffe.Extension):
+    """Shows methods that are decorated with `fixed` as the cached properties that they are."""
+
+    def on_function_instance(self, *, func: griffe.Function, **kwargs: Any) -> None:
+        if any(decorator.callable_path == "popjax.core.fixed.fixed" for decorator in func.decorators):
+            known = griffe.Attribute(func.name, lineno=func.lineno, endlineno=func.endlineno, annotation=func.returns)
+            known.docstring, known.labels = func.docstring, {"cached", "property"}
+            func.parent.set_member(func.name, known)

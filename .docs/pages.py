@@ -20,7 +20,7 @@ INNER = {  # methods that other parts of popjax call, which the reference leaves
     "Supervised": "of recipe more judged combines targets beside afterwards remedies problem split fit",
     "Space": "entries violated accepted good active inactive masked filled check_conditions",
     "Scale": "ordered scaled up_to along levels numeric whole inactive",
-    "Results": "recipes states",
+    "Results": "recipes states trees",
     "Predictor": "network trained weights mean_and_spread_of of_fold outputs_plainly each_of built",
     "Rule": "asked of check why written",
     "Local": "made written",

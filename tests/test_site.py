@@ -106,6 +106,21 @@ def test_docstrings_become_pages():
     assert doctest.testmod(script("examples")).failed == 0
 
 
+def test_a_fixed_property_is_shown_as_one():
+    griffe = pytest.importorskip("griffe")
+    extensions = griffe.load_extensions(str(DOCS / "examples.py"))
+    records = griffe.load("popjax.store.trial_records", extensions=extensions, search_paths=[DOCS.parent])
+    for name in ("values", "diverged", "order", "feasible"):
+        assert "property" in records["TrialRecords"][name].labels, name
+
+
+@pytest.mark.parametrize(("given", "code"), [(["--help"], 0), (["--helo"], 2), ([], 2), (["a", "b"], 2)])
+def test_the_site_is_built_into_a_directory_alone(given, code, tmp_path):
+    ended = subprocess.run([DOCS / "build", *given], cwd=tmp_path, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout + ended.stderr) == (code, "usage: .docs/build DIRECTORY\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_site_has_each_document_and_its_pictures(tmp_path):
     """As they stand in the repository; mkdocs itself, in .ci/nightly, refuses a link that leads nowhere."""
     pages = laid_out(tmp_path)
