@@ -511,7 +511,7 @@ MUTANTS = [
         "programs kept until XLA aborts",
         "engine/compiler",
         "Compiler._forget",
-        "executable_bytes.cache_clear()",
+        "self._programs.clear()",
         "pass",
         "test_compilations.py -k memory_maps",
     ),

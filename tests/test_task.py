@@ -848,7 +848,7 @@ def test_a_state_in_few_bits_comes_back(tmp_path, kind):
     pj.search(task, {"x": pj.uniform(0, 1)}, trials=2, epochs=1, out=tmp_path / "run")
     results = pj.search(task, {"x": pj.uniform(0, 1)}, trials=4, epochs=1, out=tmp_path / "run", resume=True)
     loaded = pj.Results.load(tmp_path / "run")
-    (array,) = loaded.params(loaded.best.trial).values()
+    array = loaded.params(loaded.best.trial)
     assert array.dtype == kind
     assert array.astype(float).tolist() == [1.5] * 3
     assert results.best == loaded.best
