@@ -180,8 +180,10 @@ def test_the_last_finite_record_is_kept():
         diverged = row["x"] > 0.5
         assert row["status"] == ("diverged" if diverged else "ok")
         assert row["epochs"] == (2 if diverged else 5)
-        assert row["other"] == row["epochs"] - 1
-        assert row["loss"] == pytest.approx(row["x"] + row["epochs"] - 1, rel=1e-6)
+        other, loss = (results.curves[name][row["trial"], row["epochs"] - 1] for name in ("other", "loss"))
+        assert other == row["epochs"] - 1
+        assert loss == pytest.approx(row["x"] + row["epochs"] - 1, rel=1e-6)
+        assert (row["other"], row["loss"]) == ((None, None) if diverged else (other, loss))
     assert results.best.hparams["x"] == min(results.points["x"])
 
 

@@ -19,8 +19,8 @@ def fingerprint(function: Any) -> str:
 
     What stands in other modules counts by its name, and so does all of popjax.
 
-    >>> made = lambda n: lambda x: x + n
-    >>> fingerprint(made(2)) == fingerprint(made(2)), fingerprint(made(2)) == fingerprint(made(3))
+    >>> one, other, third = (functools.partial(max, number) for number in (2, 2, 3))
+    >>> fingerprint(one) == fingerprint(other), fingerprint(one) == fingerprint(third)
     (True, False)
     """
     words = [f"{sys.version_info.major}.{sys.version_info.minor}"]  # whose bytecode it is

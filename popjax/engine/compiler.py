@@ -17,7 +17,7 @@ from popjax.engine.member import MemberFunctions, Programs, lower, signature
 from popjax.engine.memory import crowded
 from popjax.rewriting.target import on_cpu, target
 
-KEPT = 64
+KEPT = 12  # programs, of some 50 MB each
 GPUS = ("gpu", "cuda", "rocm")
 TUNING = "xla_gpu_per_fusion_autotune_cache_dir"  # XLA reads and writes there; no part of the key of JAX's own cache
 ONCE = {"xla_backend_optimization_level": 1}  # for programs that run once per member: on a CPU, half the compile time

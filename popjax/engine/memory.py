@@ -11,9 +11,7 @@ import jax
 from popjax.core.machine import visible_cards
 
 KEPT_FREE = 0.2  # of the memory, left free
-MAPS = (
-    1 / 8
-)  # of the memory maps of a process: programs of some 600 MB, each of 700 maps or more; without maps XLA aborts
+MAPS = 0.5  # of the memory maps that Linux gives a process: a program takes hundreds, and XLA aborts where none is left
 NEEDED: "weakref.WeakKeyDictionary[Any, int]" = weakref.WeakKeyDictionary()  # see `executable_bytes`
 CGROUP, SELF = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 LIMITS = {2: "memory.max", 1: "memory.limit_in_bytes"}
@@ -154,7 +152,7 @@ def page_cache(group: Path) -> int:
 
 
 def crowded() -> bool:
-    """True if this process has used the share MAPS of its memory maps, and so much memory; False without a limit."""
+    """True if this process has used the share MAPS of its memory maps; False where they have no limit."""
     most = number_in_file(Path("/proc/sys/vm/max_map_count"))
     if most is None:
         return False
