@@ -335,13 +335,13 @@ def stop_after(n):
             if not state:
                 until = dict.fromkeys(range(problem.trials), n)
                 return 1, pj.Decision(add=problem.propose(problem.trials), until=until)
-            best = np.argsort(trials.loss)[:2] if state == 1 else []
+            best = np.argsort(trials.loss)[:KEPT] if state == 1 else []
             return 2, pj.Decision(until={{int(trial): problem.epochs for trial in best}})
         return pj.Scheduler(lambda: 0, step)
     return make
 def middle(seed, n, trials, space, epochs):
     return {{"x": np.full(n, HALF)}}
-HALF, LEARNING["middle"] = {half}, middle
+HALF, KEPT, LEARNING["middle"] = {half}, {kept}, middle
 task = pj.Task(lambda key, hparams, data: hparams["x"], lambda x, hparams, data: (x, {{"loss": x}}), ())
 given = {{"scheduler": stop_after({n})}} if sys.argv[1] == "scheduler" else {{"sampler": "middle"}}
 results = pj.search(task, {{"x": pj.uniform(0, 1)}}, trials=6, epochs=6, out=sys.argv[1], resume=True, **given)
@@ -349,10 +349,12 @@ print(results.summary["warnings"])
 """
 
 
-@pytest.mark.parametrize(("what", "other"), [("scheduler", {"n": 3}), ("sampler", {"half": 0.25})])
+@pytest.mark.parametrize(
+    ("what", "other"), [("scheduler", {"n": 3}), ("scheduler", {"kept": 3}), ("sampler", {"half": 0.25})]
+)
 def test_a_changed_scheduler_or_sampler_of_the_same_name_is_said(python, what, other):
     """Its code, and what it closes over or reads of its module; lines that moved are no change."""
-    same = {"n": 2, "half": 0.5, "above": ""}
+    same = {"n": 2, "kept": 2, "half": 0.5, "above": ""}
     for code in (same, same | {"above": "# a line more"}):
         assert python(MINE.format(**code), what).stdout == "[]\n"
     changed = python(MINE.format(**same | other), what)

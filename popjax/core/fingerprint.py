@@ -76,9 +76,15 @@ def parts_of(value: Any, home: str) -> list[Any]:
     if home_of(value) != home or name.startswith("popjax."):
         return [name]
     if isinstance(value, FunctionType):
-        used = {n: value.__globals__[n] for n in value.__code__.co_names if n in value.__globals__}
+        used = {n: value.__globals__[n] for n in names_in(value.__code__) if n in value.__globals__}
         closed = [cell.cell_contents for cell in value.__closure__ or () if cell != CellType()]
         return [value.__code__, closed, value.__defaults__, value.__kwdefaults__, used]
     attributes: dict[str, Any] = dict(getattr(value, "__dict__", {}))
     kept = {n: part for n, part in attributes.items() if callable(part) or not n.startswith("__")}
     return [name, kept, *([] if isinstance(value, type) else [type(value)])]
+
+
+def names_in(code: CodeType) -> list[str]:
+    """The names that a function's code reads of its module or as attributes, and those of the functions within it."""
+    inner = [names_in(part) for part in code.co_consts if isinstance(part, CodeType)]
+    return sorted({*code.co_names, *(name for names in inner for name in names)})

@@ -85,8 +85,10 @@ def parameter_counts(roster: Roster) -> np.ndarray:
 
 def counts_states(roster: Roster) -> bool:
     """True if the rule needs parameters and the task names none: neither as "params" in its state nor by a hint."""
-    named = roster.task.hints.parameters is not None or params_of(roster.abstract(0).state) is not None
-    return "parameters" in roster.config.rule.costs and not named
+    hint = roster.task.hints.parameters
+    if "parameters" not in roster.config.rule.costs or params_of(roster.abstract(0).state) is not None:
+        return False
+    return hint is None or any(hint(values) is None for _, _, values in roster.each_bucket())
 
 
 def costs(roster: Roster, names: Sequence[str]) -> dict[str, np.ndarray]:

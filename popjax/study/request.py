@@ -214,7 +214,8 @@ def ends_asked(options: SearchOptions, space: Space) -> tuple[int, ...]:
     """Cumulative number of trials at the end of each round."""
     learner = learning(options.sampler) if learns(options.sampler) else None
     if isinstance(learner, OptunaSampler) and options.rounds is None:
-        size = learner.round_size(len(space.searched)) if options.inner is None else PRUNED
+        own = BATCH if learner.round_size is None else learner.round_size(len(space.searched))
+        size = own if options.inner is None else PRUNED
         return even(options.trials, -(-options.trials // size))
     if learner is not None and options.rounds is None:
         size = BESIDE if trains_beside(options) else BATCH if options.inner is None else PRUNED

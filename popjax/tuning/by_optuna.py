@@ -25,11 +25,6 @@ if TYPE_CHECKING:
 TRIES = 10  # times that a sampler is asked in the place of points that may not be trained
 
 
-def batch(searched: int) -> int:
-    """The size of a round of a sampler without generations."""
-    return 16
-
-
 def generation(searched: int) -> int:
     """The size of a generation of CMA-ES in so many dimensions (Hansen 2016, table 1).
 
@@ -45,13 +40,13 @@ class OptunaSampler(NamedTuple):
     Attributes:
         make: `seed -> sampler`.
         needs: the packages that it needs.
-        round_size: `number of hyperparameters that are searched -> trials of a round`.
+        round_size: `number of hyperparameters that are searched -> trials of a round`; None: as of other samplers.
         proven: False if it is to be asked twice, since it may not draw by its seed alone.
     """
 
     make: Callable[[int], "optuna.samplers.BaseSampler"]
     needs: tuple[str, ...] = ("optuna",)
-    round_size: Callable[[int], int] = batch
+    round_size: Callable[[int], int] | None = None
     proven: bool = True
 
 
@@ -167,16 +162,18 @@ class Study:
         """A trial of each study, and its coordinates by name, of the hyperparameters that exist."""
         trials = tuple(study.ask() for study in self.studies)
         point: dict[str, float] = {}
-        values = {name: scale.from_unit(np.zeros(1)).tolist()[0] for name, scale in self.space.items()}
-        values = {name: value for name, value in values.items() if name not in self.space.searched}
+        constants = [name for name in self.space if name not in self.space.searched]
+        values = {name: self.space[name].from_unit(np.zeros(1)).tolist()[0] for name in constants}
         for name in self.names:
             if name in self.space.inactive(values):
                 continue
             scale = self.space[name]
-            several = range(len(category_values(scale)))
-            of = lambda trial: trial.suggest_categorical(name, several) if several else trial.suggest_float(name, 0, 1)  # noqa: B023
-            point[name], *again = map(of, trials)
-            if again not in ([], [point[name]]):
+            if categories := range(len(category_values(scale))):
+                found: list[Any] = [trial.suggest_categorical(name, categories) for trial in trials]
+            else:
+                found = [trial.suggest_float(name, 0, 1) for trial in trials]
+            point[name] = found[0]
+            if len(set(found)) > 1:
                 raise ValueError(f"{self.what} returned other points when it was asked again; draw by its seed")
             values[name] = scale.from_unit(units(scale, np.array([point[name]]))).tolist()[0]
         return trials, point

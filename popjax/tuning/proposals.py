@@ -14,7 +14,7 @@ from popjax.scheduler import Trials
 from popjax.space.points import category_values, points_of
 from popjax.space.samplers import SAMPLERS
 from popjax.space.space import Points, Space, take, together
-from popjax.tuning.by_optuna import TRIES, OptunaSampler, Study, batch, cmaes, generation, gp
+from popjax.tuning.by_optuna import TRIES, OptunaSampler, Study, cmaes, generation, gp
 from popjax.tuning.schedulers.rounds import even
 from popjax.tuning.tpe import tpe
 
@@ -104,7 +104,7 @@ def learning(sampler: Any) -> Learning | OptunaSampler:
     except TypeError:
         remedy = "give a class of optuna.samplers, or the name of your own function in LEARNING or SAMPLERS"
         raise ValueError(f"the sampler {name_of(sampler)} cannot be called with seed=0; {remedy}") from None
-    size = generation if name_of(sampler) == "CmaEsSampler" else batch
+    size = generation if name_of(sampler) == "CmaEsSampler" else None
     proven = getattr(sampler, "__module__", "").startswith("optuna.")
     return OptunaSampler(lambda seed: sampler(seed=seed), round_size=size, proven=proven)
 
