@@ -4,6 +4,7 @@
 `pytest --part 7` runs a part of them, another one with each number: all of them take more time than `.ci/run` has.
 """
 
+import contextlib
 import functools
 import shutil
 import warnings
@@ -32,7 +33,6 @@ PROOFS = {
     "soak": "many searches, plans or files, or one long search",
 }
 PARTS = {"soak": 16, "notebook": 1}  # of how many parts `--part` runs one; of 5 where none is named
-COLLECTED = pytest.StashKey[dict[tuple[str, str], set[bool]]]()  # (file, test) -> some or all are slow proofs
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # an example may wait for the others' programs
 hypothesis.settings.load_profile("any machine")
@@ -40,6 +40,16 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", warm.CACHE["JAX_COMPILATION_CACHE_DIR"])  # shared by all processes
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@contextlib.contextmanager
+def refused(*names, error=ValueError):
+    """The block raises such an error, whose one line names each of these: the value, and the remedy's word."""
+    with pytest.raises(error) as caught:
+        yield caught
+    line = str(caught.value)
+    assert "\n" not in line
+    assert [name for name in map(str, names) if name not in line] == [], line
 
 
 def soaked(values, quick=1):
@@ -70,9 +80,6 @@ def pytest_collection_modifyitems(config, items):
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
     slow = {item for item in items if any(item.get_closest_marker(name) for name in PROOFS)}
-    config.stash[COLLECTED] = collected = {}
-    for item in items:
-        collected.setdefault((item.path.name, item.name.partition("[")[0]), set()).add(item in slow)
     number = config.getoption("--part")
     left_out = slow if number is None else {item for item in slow if not in_part(item, number)}
     if config.getoption("--all") or config.option.markexpr:

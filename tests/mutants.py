@@ -1,2384 +1,338 @@
-"""Deliberate defects, each of which must fail the tests that hold what it breaks.
+"""Defects drawn at random by syntax, and which of them the tests notice.
 
-    python tests/mutants.py                       # all of them, an hour or more
-    python tests/mutants.py patience "a copy"     # those with these words in their name, module or tests
-    python tests/mutants.py --stand               # only whether each can still be made
+    python tests/mutants.py --since v0.3.0                     # 30 of the lines changed since then
+    python tests/mutants.py --number 300 --seed 77 --out DIR   # of every line that the suite runs
+    python tests/mutants.py --defects OLD/outcomes.jsonl --out DIR  # the same defects, against other tests
+    python tests/mutants.py --compare OLD/outcomes.jsonl NEW/outcomes.jsonl
 
-No part of the suite: each is made in a copy of the tree, where its tests run. A defect is found by its syntax, whatever
-the layout: an expression or statements of a function. Exits 1 if one survives, or cannot be made.
+No part of the suite. First each test file runs under coverage, then each defect is made in a copy of the tree, where
+the test files that run its line run until one fails. `--out` keeps what was measured: the same command goes on there.
+A defect that lives may be an equal program; those in engine/, store/ and rules/ are printed first, to be looked at.
 """
 
 import argparse
 import ast
+import concurrent.futures
+import contextlib
+import copy
+import json
+import math
 import os
+import queue
+import random
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parent.parent
+LOOKED_AT = ("popjax/engine/", "popjax/store/", "popjax/rules/")
+PYTEST = ("-m", "pytest", "-n", "0", "-q", "-p", "no:cacheprovider", "--no-header", "-o", "faulthandler_timeout=0")
+SWAPPED = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.FloorDiv, ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
+}  # fmt: skip
 
 
-class Mutant(NamedTuple):
-    """A defect: in a function, wherever `old` stands, `new` does; `tests` must notice.
+class Defect(NamedTuple):
+    """What stands in a module between two offsets, in bytes, and what is put there."""
 
-    Attributes:
-        module: path below popjax/, without the suffix.
-        function: with its class, "Trainer.apply"; empty for the module.
-        old: an expression, or one or more statements.
-        new: what takes its place; empty to leave it out.
-    """
-
-    name: str
     module: str
-    function: str
+    line: int
+    start: int
+    end: int
     old: str
     new: str
-    tests: str
 
 
-class Broken(ast.NodeTransformer):
-    """Puts `new` where `old` stands in a function, and counts how often."""
+class Covered(NamedTuple):
+    """What a test file runs: lines of each module below the root; how long it takes, and whether it passes."""
 
-    def __init__(self, mutant: Mutant) -> None:
-        old, self.new = ast.parse(mutant.old).body, ast.parse(mutant.new).body
-        self.expression = all(len(part) == 1 and isinstance(part[0], ast.Expr) for part in (old, self.new))
-        self.old = [read(old[0].value)] if self.expression else [read(one) for one in old]
-        self.count = 0
-
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        if self.expression and read(node) == self.old[0]:
-            self.count += 1
-            return self.new[0].value
-        for field in () if self.expression else ("body", "orelse", "finalbody"):
-            block = getattr(node, field, None)
-            for at in range(len(block) if isinstance(block, list) else 0):
-                if [read(one) for one in block[at : at + len(self.old)]] == self.old:
-                    self.count += 1
-                    block[at : at + len(self.old)] = self.new or [ast.Pass()]
-        return super().generic_visit(node)
+    lines: dict[str, list[int]]
+    seconds: float
+    passed: bool
 
 
-def read(node: ast.AST) -> str:
-    """What a node is, be it read or written."""
-    return ast.dump(node).replace("Store()", "Load()")
+def variants(node: ast.AST) -> Iterator[ast.AST]:
+    """What a defect makes of a node, itself a copy: another operator, constant or condition, or less."""
+
+    def changed(**fields: Any) -> ast.AST:
+        other = copy.copy(node)
+        for name, value in fields.items():
+            setattr(other, name, value)
+        return other
+
+    match node:
+        case ast.Compare():
+            for at, op in enumerate(node.ops):
+                yield changed(ops=[*node.ops[:at], SWAPPED[type(op)](), *node.ops[at + 1 :]])
+        case ast.BinOp() | ast.AugAssign() | ast.BoolOp() if type(node.op) in SWAPPED:
+            yield changed(op=SWAPPED[type(node.op)]())
+        case ast.UnaryOp(op=ast.Not() | ast.USub() | ast.Invert()):
+            yield node.operand
+        case ast.IfExp():
+            yield changed(test=ast.UnaryOp(ast.Not(), node.test))
+        case ast.Constant(value=bool()):
+            yield ast.Constant(not node.value)
+        case ast.Constant(value=int()):
+            yield ast.Constant(node.value + 1)
+        case ast.Constant(value=float()):
+            yield ast.Constant(2 * node.value or 1.0)
+        case ast.Return(value=ast.expr()):
+            yield ast.Return(None)
+        case ast.Call():
+            for at in range(len(node.keywords)):
+                yield changed(keywords=node.keywords[:at] + node.keywords[at + 1 :])
+        case ast.Expr(value=ast.Call()) | ast.Raise() | ast.Continue() | ast.Break():
+            yield ast.Pass()
+        case ast.Assign(targets=[ast.Attribute() | ast.Subscript()]):
+            yield ast.Pass()
+    if isinstance(node, ast.AugAssign):
+        yield ast.Pass()
 
 
-def scope(tree: ast.Module, name: str) -> ast.AST:
-    """The function or class of this name in a tree; raises LookupError if there is none."""
-    node: ast.AST = tree
-    for part in name.split(".") if name else ():
-        kinds = (ast.FunctionDef, ast.ClassDef)
-        parts = (one for one in ast.walk(node) if isinstance(one, kinds) and one.name == part and one is not node)
-        if (found := next(parts, None)) is None:
-            raise LookupError(f"there is no {name}")
-        node = found
-    return node
+def conditions(node: ast.AST) -> list[ast.expr]:
+    """The tests of a statement or comprehension, which a defect turns round."""
+    return [node.test] if isinstance(node, ast.If | ast.While) else getattr(node, "ifs", [])
 
 
-def broken(mutant: Mutant) -> str:
-    """The module with the defect. Raises LookupError if what it breaks is not there."""
-    path = ROOT / "popjax" / f"{mutant.module}.py"
-    if not path.exists():
-        raise LookupError(f"there is no {mutant.module}.py")
-    tree, made = ast.parse(path.read_text(encoding="utf-8")), Broken(mutant)
-    made.visit(scope(tree, mutant.function))
-    if not made.count:
-        raise LookupError(f"{mutant.function or mutant.module} has no {mutant.old!r}")
-    return ast.unparse(ast.fix_missing_locations(tree))
+def defects(module: str, source: bytes) -> Iterator[Defect]:
+    """Each defect that can be made within a function of a module."""
+    starts = [0]
+    for line in source.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+
+    def at(node: Any, new: ast.AST) -> Defect:
+        start, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
+        text = ast.unparse(ast.fix_missing_locations(new))
+        return Defect(module, node.lineno, start, end, source[start:end].decode(), text if new_is(new) else f"({text})")
+
+    def new_is(new: ast.AST) -> bool:
+        return isinstance(new, ast.stmt | ast.Constant)
+
+    def within(node: ast.AST, inside: bool) -> Iterator[Defect]:
+        if inside:
+            yield from (at(node, new) for new in variants(node))
+            yield from (at(test, ast.UnaryOp(ast.Not(), test)) for test in conditions(node))
+        for field, value in ast.iter_fields(node):
+            if field in ("annotation", "returns", "decorator_list"):
+                continue
+            function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and field == "body"
+            for child in value if isinstance(value, list) else [value]:
+                if isinstance(child, ast.AST) and not isinstance(child, ast.JoinedStr):
+                    yield from within(child, inside or function)
+
+    yield from within(ast.parse(source), False)
 
 
-MUTANTS = [
-    Mutant(
-        "a transform that is read back otherwise is believed",
-        "data/transforms/probing",
-        "probed",
-        "mapped(read_back, inputs, transforms, back, outputs)",
-        "",
-        "test_strange_tasks.py -k wrong_transform",
-    ),
-    Mutant(
-        "a transform of rows in company is believed",
-        "data/transforms/probing",
-        "in_company",
-        "transformed(x[rows], transform)",
-        "outputs[rows]",
-        "test_strange_tasks.py -k wrong_transform",
-    ),
-    Mutant(
-        "an array without entries comes back as a list",
-        "data/transforms/transform",
-        "as_json",
-        "isinstance(value, np.ndarray) and value.size == 0",
-        "value is NotImplemented",
-        "test_strange_tasks.py -k empty_arrays",
-    ),
-    Mutant(
-        "a rule may have the name of another",
-        "rules/entering",
-        "check_rule",
-        "known.get(rule.name, kind) is not kind",
-        "known.get(rule.name, kind) is None",
-        "test_strange_deciders.py -k wrong_rule",
-    ),
-    Mutant(
-        "an order may drop trials",
-        "rules/checking",
-        "rows_by",
-        "len(rows) < count",
-        "len(rows) > count",
-        "test_strange_deciders.py -k wrong_rule",
-    ),
-    Mutant(
-        "a state does not pass through JSON",
-        "tuning/schedulers/asking",
-        "through_json",
-        "return json.loads(json.dumps(value, allow_nan=False, default=python_number))",
-        "json.dumps(value, allow_nan=False, default=python_number)\nreturn value",
-        "test_strange_deciders.py -k json_changes",
-    ),
-    Mutant(
-        "a size beyond its room is trained as the largest",
-        "engine/roster",
-        "check_room",
-        "(values < scale.low) | (values > scale.high)",
-        "values < scale.low",
-        "test_strange_deciders.py -k no_room",
-    ),
-    Mutant(
-        "a misspelt name is taken for a helper",
-        "core/contracts",
-        "check_contract",
-        "misspelt(name, meant)",
-        "name == meant",
-        "test_strange_listeners.py -k wrong_callback",
-    ),
-    Mutant(
-        "a helper that the class uses is taken for a typo",
-        "core/contracts",
-        "check_contract",
-        "known | used",
-        "known",
-        "test_strange_listeners.py -k helpers",
-    ),
-    Mutant(
-        "scores may contradict metrics",
-        "supervision/kinds/probing",
-        "Probe.agree",
-        "not np.isclose(value, expected, rtol=CLOSE, atol=CLOSE ** 2)",
-        "value is None",
-        "test_strange_tasks.py -k wrong_kind",
-    ),
-    Mutant(
-        "parameters are not counted at the ends of the ranges",
-        "engine/hints",
-        "check_parameters_at",
-        "count > size or (count < size and params is not None)",
-        "count > 10 ** 9",
-        "test_strange_tasks.py -k counts_wrongly",
-    ),
-    Mutant(
-        "a figure replaces another of its name",
-        "pages/assembly",
-        "checked_ids",
-        "each in places or ids.count(each) > 1",
-        "ids.count(each) > 1",
-        "test_strange_listeners.py -k wrong_figure",
-    ),
-    Mutant(
-        "programs are shared between hyperparameters of other names",
-        "engine/key",
-        "key_of",
-        "(returned, *arguments)",
-        "(returned,)",
-        "test_key.py -k other_names",
-    ),
-    Mutant(
-        "the running mean of weights is not corrected for its beginning",
-        "supervision/averaging",
-        "averaged",
-        "(1 - hparams['ema']) / (1 - left)",
-        "1 - hparams['ema']",
-        "test_averaging.py -k loop",
-    ),
-    Mutant(
-        "a run is resumed by another minor version",
-        "study/directory",
-        "check_minor_version",
-        "recorded['format'] != FORMAT or (UNKNOWN not in (then, now) and minor[0] != minor[1])",
-        "recorded['format'] != FORMAT",
-        "test_golden.py -k another_minor",
-    ),
-    Mutant(
-        "programs on the disk are written in place",
-        "core/private_jax",
-        "write_entries_whole",
-        "LRUCache.put = put",
-        "",
-        "test_programs_on_disk.py",
-    ),
-    Mutant(
-        "the design begins where it would without points to start from",
-        "tuning/proposals",
-        "design.propose",
-        "max(0, len(trials.epochs) - before)",
-        "len(trials.epochs)",
-        "test_start.py -k recorded",
-    ),
-    Mutant(
-        "a resumed run forgets what it started from",
-        "study/directory",
-        "Directory._started",
-        "dataclasses.replace(request.options, start=then)",
-        "dataclasses.replace(request.options, start=now)",
-        "test_start.py -k recorded",
-    ),
-    Mutant(
-        "a text column is text only where its cells look like it",
-        "commands/predict",
-        "main",
-        "recipe.levels",
-        "()",
-        "test_predict.py -k whatever_its_cells",
-    ),
-    Mutant(
-        "a number that follows from a hyperparameter is trained",
-        "models/equinox_modules",
-        "settings_of",
-        "of([variable]) == {'value'}",
-        "of([variable]) == {'nothing'}",
-        "test_equinox.py -k follows_from",
-    ),
-    Mutant(
-        "a conditional hyperparameter matters as if all trials had it",
-        "pages/importance",
-        "decided",
-        "(best & there).sum() ** 2 / there.sum()",
-        "(best & there).sum()",
-        "test_report.py -k optuna",
-    ),
-    Mutant(
-        "the last of equal pixels has the slope",
-        "rewriting/pools",
-        "_largest_tangents",
-        "highest >= other",
-        "highest > other",
-        "test_pools.py -k flax_pool",
-    ),
-    Mutant(
-        "taps in the order of columns",
-        "rewriting/windows",
-        "patches",
-        "reversed([*zip(itertools.count(1), taps, strides, dilation)])",
-        "[*zip(itertools.count(1), taps, strides, dilation)]",
-        "test_convolution.py -k by_patches_is_the_convolution",
-    ),
-    Mutant(
-        "a typo is found only if the trials have all static values",
-        "engine/roster",
-        "check_all_read",
-        "others = tracer.others(set(plan.static))",
-        "return",
-        "test_task.py -k typo",
-    ),
-    Mutant(
-        "what init alone reads is set, to no effect",
-        "engine/member",
-        "MemberFunctions.of_init",
-        "self.reads & self.dynamic.keys() - self.epoch_reads",
-        "set()",
-        "test_task.py -k init_alone",
-    ),
-    Mutant(
-        "a closure over a hyperparameter is left to XLA's words",
-        "engine/member",
-        "MemberFunctions._trace",
-        "check_closed(functions[1], (training, example, data))",
-        "pass",
-        "test_task.py -k in_the_state",
-    ),
-    Mutant(
-        "what fills up the last tiles is before the image",
-        "rewriting/winograd",
-        "by_tiles",
-        "(low, high + rest)",
-        "(low + rest, high)",
-        "test_convolution.py -k tiles",
-    ),
-    Mutant(
-        "a channel's units are not beside each other",
-        "rewriting/depthwise",
-        "depthwise",
-        "jnp.repeat(bordered(x, windows.padding), units // x.shape[-1], -1)",
-        "jnp.concatenate([bordered(x, windows.padding)] * (units // x.shape[-1]), -1)",
-        "test_convolution.py -k channels_by_themselves",
-    ),
-    Mutant(
-        "the taps of row patches are those of the first row",
-        "rewriting/row_patches",
-        "by_row_patches.layer",
-        "product[..., i * units:(i + 1) * units]",
-        "product[..., :units]",
-        "test_convolution.py -k row_patches",
-    ),
-    Mutant(
-        "narrow pools are fused with what comes before them",
-        "rewriting/pools",
-        "pooled",
-        "x.shape[-1] < SHORTEST",
-        "x.shape[-1] < 0",
-        "test_pools.py -k narrow_pool",
-    ),
-    Mutant(
-        "the last of equal pixels is picked",
-        "rewriting/picks",
-        "first_largest",
-        "other > largest",
-        "other >= largest",
-        "test_pools.py -k before_a_pool_has",
-    ),
-    Mutant(
-        "a pixel that is not a number is not picked",
-        "rewriting/picks",
-        "first_largest",
-        "(other > largest) | jnp.isnan(other)",
-        "other > largest",
-        "test_pools.py -k not_a_number",
-    ),
-    Mutant(
-        "what differs between some places of a window only is picked, too",
-        "rewriting/picks",
-        "picked",
-        "isinstance(x, Pointwise) and follows(x, sizes)",
-        "isinstance(x, Pointwise)",
-        "test_pools.py -k before_a_pool_has",
-    ),
-    Mutant(
-        "pools are differentiated at all pixels",
-        "rewriting/pools",
-        "max_pooled",
-        "picked(pool, x, sizes) if picks else pool(array)",
-        "pool(array)",
-        "test_pools.py -k pixels_that_are_picked",
-    ),
-    Mutant(
-        "pools pick of any channels",
-        "rewriting/picks",
-        "pays",
-        "bool(x.value.shape[-1] >= (SHORTEST if x.costly else NARROWEST))",
-        "True",
-        "test_pools.py -k that_is_faster",
-    ),
-    Mutant(
-        "windows that do not fit are picked from",
-        "rewriting/pools",
-        "max_pooled",
-        "not any(map(any, how['padding'])) and all(map(operator.ge, array.shape, sizes))",
-        "not any(map(any, how['padding']))",
-        "test_pools.py -k any_sizes",
-    ),
-    Mutant(
-        "each function with a derivative of its own is taken for relu",
-        "rewriting/pointwise",
-        "operation_of",
-        "is_relu(equation)",
-        "True",
-        "test_pools.py -k before_a_pool_has",
-    ),
-    Mutant(
-        "chains of any length are computed anew",
-        "rewriting/pointwise",
-        "pointwise",
-        "operation is None or depth > LONGEST",
-        "operation is None",
-        "test_pools.py -k long_chain",
-    ),
-    Mutant(
-        "a convolution has its bias where it is read without, too",
-        "rewriting/biases",
-        "with_biases",
-        "equation.params['feature_group_count'] == times[equation.outvars[0]] == 1",
-        "equation.params['feature_group_count'] == 1",
-        "test_convolution.py -k its_convolution",
-    ),
-    Mutant(
-        "a pool does not add the bias",
-        "rewriting/biases",
-        "with_biases",
-        "equation.primitive is add_p and times[equation.outvars[0]] > 1",
-        "equation.primitive is add_p",
-        "test_convolution.py -k its_convolution",
-    ),
-    Mutant(
-        "a bias of another axis is one of channels",
-        "rewriting/biases",
-        "layer_and_bias",
-        "other.aval.shape == shape",
-        "other.aval.size == max(shape)",
-        "test_convolution.py -k its_convolution",
-    ),
-    Mutant(
-        "columns of a product are not filled up",
-        "rewriting/products",
-        "widened",
-        "missing if 2 * missing < COLUMNS else 0",
-        "0",
-        "test_convolution.py -k columns_are_full",
-    ),
-    Mutant(
-        "the wider matrix is copied for the derivative of weights",
-        "rewriting/products",
-        "narrow_to_copy",
-        "units < inputs",
-        "units > inputs",
-        "test_convolution.py -k narrower_matrix",
-    ),
-    Mutant(
-        "few images are computed in blocks, too",
-        "rewriting/blocks",
-        "in_blocks",
-        "rows * sum(copies)",
-        "sum(copies)",
-        "test_convolution.py -k some_images",
-    ),
-    Mutant(
-        "a block's copies are kept for its gradient",
-        "rewriting/blocks",
-        "in_blocks",
-        "jax.checkpoint(lambda x: read_whole(whole(x)), prevent_cse=False)",
-        "lambda x: read_whole(whole(x))",
-        "test_convolution.py -k some_images",
-    ),
-    Mutant(
-        "a block's derivative is cut where it is used",
-        "rewriting/blocks",
-        "in_blocks",
-        "lambda x: read_whole(whole(x))",
-        "whole",
-        "test_convolution.py -k before_it_is_used",
-    ),
-    Mutant(
-        "sums over tiles are taken at once",
-        "rewriting/winograd",
-        "",
-        "{(5, 5): 128}",
-        "{}",
-        "test_convolution.py -k round_little",
-    ),
-    Mutant(
-        "patches of rows are taken for any number of units",
-        "rewriting/row_patches",
-        "cost_of_row_patches",
-        "first ** 2 * units * SUMMAND",
-        "0",
-        "test_convolution.py -k least_cost",
-    ),
-    Mutant(
-        "few channels are computed by tiles, too",
-        "rewriting/winograd",
-        "cost_of_tiles",
-        "copies * full",
-        "copies * channels",
-        "test_convolution.py -k least_cost",
-    ),
-    Mutant(
-        "a convolution in a loop is left to XLA",
-        "rewriting/rewrite",
-        "fast",
-        "(scan_p, while_p, cond_p, remat_p)",
-        "(while_p, cond_p, remat_p)",
-        "test_convolution.py -k bodies",
-    ),
-    Mutant(
-        "a convolution in a loop without a known end is left to XLA",
-        "rewriting/rewrite",
-        "fast",
-        "(scan_p, while_p, cond_p, remat_p)",
-        "(scan_p, cond_p, remat_p)",
-        "test_convolution.py -k known_end",
-    ),
-    Mutant(
-        "another row than the infinite one is named",
-        "data/transforms/applying",
-        "transformed",
-        "np.argmin",
-        "np.argmax",
-        "test_transforms.py -k infinite",
-    ),
-    Mutant(
-        "programs kept until XLA aborts",
-        "engine/compiler",
-        "Compiler._forget",
-        "self._programs.clear()",
-        "pass",
-        "test_compilations.py -k memory_maps",
-    ),
-    Mutant(
-        "a tracker's process that fails without a word",
-        "tracking/apart",
-        "Apart._call",
-        "if error:\n    self._end()\n    raise RuntimeError(error)",
-        "if False:\n    self._end()\n    raise RuntimeError(error)",
-        "test_tracking.py -k process",
-    ),
-    Mutant(
-        "a tracker whose failure is not said",
-        "tracking/tracker",
-        "Tracker._serve",
-        "BaseException",
-        "RecursionError",
-        "test_tracking.py -k outlives",
-    ),
-    Mutant(
-        "a tracker that exits is waited for",
-        "tracking/tracker",
-        "Tracker._serve",
-        "BaseException",
-        "Exception",
-        "test_strange_listeners.py -k exits",
-    ),
-    Mutant(
-        "lost work is sent for ever",
-        "engine/members",
-        "MemberTable.give_up",
-        "self.given_up[trials] = True",
-        "",
-        "test_status.py -k given_up",
-    ),
-    Mutant(
-        "what is reported again stays diverged",
-        "engine/members",
-        "MemberTable.end_segment",
-        "self.status[trials[again]] = Status.WAITING",
-        "",
-        "test_status.py -k judged_again",
-    ),
-    Mutant(
-        "a diverged trial wins a budget",
-        "engine/ending",
-        "contenders",
-        "(table.status != Status.DIVERGED) & (ended | held.reshape(ended.size, -1).all(1) & (table.done > 0))",
-        "ended | held.reshape(ended.size, -1).all(1) & (table.done > 0)",
-        "test_budget.py -k passed_over",
-    ),
-    Mutant(
-        "a budget compares trials of several epochs",
-        "engine/ending",
-        "contenders",
-        "able & (table.done == table.done[able].max(initial=0))",
-        "able",
-        "test_budget.py -k furthest",
-    ),
-    Mutant(
-        "a budget's winner has no state",
-        "engine/ending",
-        "results_of",
-        "states.of_trials(best)",
-        "states.of_trials()",
-        "test_budget.py -k best_so_far",
-    ),
-    Mutant(
-        "a search between two rounds is taken for finished",
-        "tuning/driver",
-        "Driver.leave",
-        "following is None or following.decision.until or changes_of(following.decision)",
-        "following is None",
-        "test_budget.py -k between_two_rounds",
-    ),
-    Mutant(
-        "the largest loss owns a slice",
-        "rules/pareto",
-        "contributions",
-        "np.maximum(first, before)",
-        "np.minimum(first, before)",
-        "test_pareto.py -k hypervolume",
-    ),
-    Mutant(
-        "what a budget scored is forgotten",
-        "study/directory",
-        "Directory.scored_before",
-        "[*earlier, cut]",
-        "[*earlier]",
-        "test_budget.py -k goes_on",
-    ),
-    Mutant(
-        "lost work is in no journal",
-        "tuning/driver",
-        "Driver.asked",
-        "tuple(sorted(stopped))",
-        "last.stopped",
-        "test_status.py -k journal",
-    ),
-    Mutant(
-        "a predictor is believed",
-        "supervision/agreement",
-        "differing",
-        "abs(recorded - predicted) > allowed",
-        "abs(recorded - predicted) > 1000000000.0",
-        "test_strange_tasks.py -k predictor_that",
-    ),
-    Mutant(
-        "the answer for another unit is taken",
-        "engine/backends/remote",
-        "Dispatch.check",
-        "answer.unit != delivery.unit",
-        "answer.unit is None",
-        "test_strange_listeners.py -k wrong_executor",
-    ),
-    Mutant(
-        "a comment may take in the rest of the page",
-        "pages/boxes",
-        "ids_of",
-        "parser.ids[-1:] != ['the end']",
-        "not parser.ids",
-        "test_strange_listeners.py -k wrong_figure",
-    ),
-    Mutant(
-        "a scheduler remembers beside its state",
-        "tuning/schedulers/asking",
-        "checked.step",
-        "scheduler if remade is None else remade()",
-        "scheduler",
-        "test_strange_deciders.py -k remembers_beside",
-    ),
-    Mutant(
-        "what columns are worth is measured by the loss",
-        "supervision/permuted",
-        "measured_by",
-        "metric.rows == 'validation'",
-        "metric.rows == 'test'",
-        "test_overlooked.py -k worth",
-    ),
-    Mutant(
-        "a class that is never predicted is not said",
-        "supervision/unpredicted",
-        "unpredicted",
-        "predicted.argmax(-1)",
-        "targets",
-        "test_overlooked.py -k never",
-    ),
-    Mutant(
-        "a cut among equal trials is not said",
-        "scheduler",
-        "tied",
-        "int(same.sum()) if same[cut - 1] else 0",
-        "0",
-        "test_overlooked.py -k cut",
-    ),
-    Mutant(
-        "a sampler is drawn from once",
-        "space/samplers",
-        "draw",
-        "points if SAMPLERS[name] in PROVEN else SAMPLERS[name](n, levels, seed)",
-        "points",
-        "test_strange_deciders.py -k wrong_sampler",
-    ),
-    Mutant(
-        "a page without the linear model",
-        "study/run",
-        "Search.written",
-        "baselines_of(self.request.task)",
-        "{}",
-        "test_baselines.py -k directory",
-    ),
-    Mutant(
-        "the linear model is fitted again",
-        "tuning/callbacks/beside",
-        "Beside.__init__",
-        "{name: fit for name, fit in baselines.items() if name not in self.scores}",
-        "{name: fit for name, fit in baselines.items()}",
-        "test_baselines.py -k directory",
-    ),
-    Mutant(
-        "a warm-up is not said",
-        "tuning/callbacks/progress",
-        "Silent.decision",
-        "'rungs' in notes and (not self.asked or 'tied' in notes)",
-        "False",
-        "test_halving.py -k warm_up",
-    ),
-    Mutant(
-        "hyperband's warm-up is not said",
-        "tuning/schedulers/hyperband",
-        "brackets_by.step",
-        "next((note['notes'] for note in notes if note and 'notes' in note), [])",
-        "[]",
-        "test_halving.py -k warm_up",
-    ),
-    Mutant(
-        "a refusal is the browser's error",
-        "live/app",
-        "Routes",
-        "JSONResponse({'refused': str(error)}, headers=PAGE)",
-        "JSONResponse({'refused': str(error)}, 400, headers=PAGE)",
-        "test_live.py -k in_vain",
-    ),
-    Mutant(
-        "an interrupted epoch stays",
-        "study/timeline",
-        "Timeline._carry_out",
-        "self._interrupted(number)",
-        "",
-        "test_session.py -k interrupted_is_none",
-    ),
-    Mutant("any code", "engine/identity", "other_code", "one != other", "False", "test_notebook.py -k code_was"),
-    Mutant(
-        "another task is replayed",
-        "study/replay",
-        "replay",
-        "check_same(results.run, task, f'replay of trial {trial}')",
-        "",
-        "test_notebook.py -k another_task",
-    ),
-    Mutant(
-        "changed but not settled",
-        "engine/trainer",
-        "Trainer._apply",
-        "self.checkpoint.settle_waiting(set(decision.set) - set(decision.copy))",
-        "pass",
-        "test_checkpoint.py -k as_it_stood",
-    ),
-    Mutant(
-        "rest not committed",
-        "engine/checkpoint",
-        "Checkpoint.commit",
-        "self.settle_waiting()",
-        "",
-        "test_checkpoint.py -k from_any_commit",
-    ),
-    Mutant(
-        "a session that is behind",
-        "study/timeline",
-        "Timeline.resume",
-        "range(trainer.applied - 1, count)",
-        "range(trainer.applied, count)",
-        "test_session.py",
-    ),
-    Mutant(
-        "back is not decided",
-        "study/timeline",
-        "Timeline._take_back",
-        "self._return_to(snapshot, self.trainer.write(Step(Decision(), stopped=snapshot.stopped, back=epochs)))",
-        "self._return_to(snapshot)",
-        "test_session.py",
-    ),
-    Mutant(
-        "epochs are taken back again on resume",
-        "study/timeline",
-        "Timeline._carry_out",
-        "step.back and number >= trainer.applied",
-        "step.back",
-        "test_session.py -k taken_back",
-    ),
-    Mutant(
-        "a straight-through relu is taken for relu",
-        "rewriting/pointwise",
-        "derivative_of",
-        "jax.tree.leaves(jax.jvp(function, (x,), (change,)))",
-        "function(x)",
-        "test_rewriting.py -k straight_through",
-    ),
-    Mutant(
-        "an accelerator's program has a CPU's barriers",
-        "rewriting/target",
-        "barrier",
-        "lax.optimization_barrier(x) if on_cpu() else x",
-        "lax.optimization_barrier(x)",
-        "test_rewriting.py -k accelerator",
-    ),
-    Mutant(
-        "code that is rewritten for another platform is other code",
-        "engine/identity",
-        "code",
-        "under |= {'platform': target()}",
-        "",
-        "test_rewriting.py -k another_platform",
-    ),
-    Mutant("no fsync", "core/storage", "written_atomically", "os.fsync(file.fileno())", "", "test_commits.py"),
-    Mutant(
-        "written in place",
-        "core/storage",
-        "written_atomically",
-        "os.replace(temporary, path)",
-        "path.write_bytes(content)",
-        "test_commits.py",
-    ),
-    Mutant("litter stays", "core/storage", "written_atomically", "os.unlink(temporary)", "", "test_commits.py"),
-    Mutant(
-        "a run is cleaned before it is said",
-        "store/cleaning",
-        "clean",
-        'write_atomic(directory / STATE / CLEANED, b"")',
-        "None",
-        "test_runs.py -k killed_is_said",
-    ),
-    Mutant(
-        "an unfinished run is cleaned",
-        "store/cleaning",
-        "check_finished",
-        "state != FINISHED",
-        "False",
-        "test_runs.py -k finished_and_free",
-    ),
-    Mutant(
-        "a longer run that was killed is finished",
-        "store/listing",
-        "state_in_files",
-        "written not in (None, digest_of_json(run))",
-        "False",
-        "test_runs.py -k how_each_ended",
-    ),
-    Mutant(
-        "a file of a gigabyte is read",
-        "core/toml",
-        "read_toml",
-        "size > LARGEST",
-        "False",
-        "test_runs.py -k gigabyte",
-    ),
-    Mutant(
-        "a column of dates is one of another day in predict",
-        "supervision/encoding",
-        "encoded_cells",
-        "recipe.dates[name]",
-        "0.0",
-        "test_dates.py -k reads_dates_as",
-    ),
-    Mutant(
-        "rows of another length are left out in silence",
-        "data/csv_table",
-        "read_csv",
-        "file.uneven",
-        "False",
-        "test_overlooked.py -k at_once",
-    ),
-    Mutant(
-        "a row of a later part is counted from its part",
-        "commands/predict",
-        "predicted",
-        "encoded_cells(predictor.recipe, cells, begin)",
-        "encoded_cells(predictor.recipe, cells)",
-        "test_predict.py -k later_part",
-    ),
-    Mutant(
-        "the file that is read is overwritten",
-        "commands/predict",
-        "checked_out",
-        "out.resolve() == Path(arguments.file).resolve()",
-        "False",
-        "test_predict.py -k cannot_be_read",
-    ),
-    Mutant(
-        "no lock",
-        "core/storage",
-        "taken",
-        "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
-        "pass",
-        "test_commits.py",
-    ),
-    Mutant(
-        "manifest first",
-        "store/commits",
-        "Commits.commit",
-        "listed[standing] = write_arrays(self.directory / standing, self._unfinished())",
-        "write_json(self.directory / f'commit-{number}.json', {}); "
-        "listed[standing] = write_arrays(self.directory / standing, self._unfinished())",
-        "test_commits.py",
-    ),
-    Mutant(
-        "no digest",
-        "store/commits",
-        "is_whole",
-        "sha256(file_bytes(path)) == digest",
-        "sha256(file_bytes(path)) != ''",
-        "test_commits.py",
-    ),
-    Mutant(
-        "manifest unchecked",
-        "store/commits",
-        "manifest",
-        "digest != digest_of_json(content) or numbers[0] != number or (not all((type(one) is int for one in numbers)))",
-        "numbers[0] != number or not all((type(one) is int for one in numbers))",
-        "test_commits.py",
-    ),
-    Mutant(
-        "JSON unchecked",
-        "store/files",
-        "read_json",
-        "digest != digest_of_json(content)",
-        "not content",
-        "test_security.py -k json",
-    ),
-    Mutant(
-        "bomb unpacked",
-        "data/npz_table",
-        "read_npz",
-        "stored[name].file_size > MAX_BYTES",
-        "False",
-        "test_data.py -k unpack",
-    ),
-    Mutant("one commit kept", "store/commits", "", "KEPT = 2", "KEPT = 1", "test_commits.py"),
-    Mutant("links followed", "store/files", "file_bytes", "path.is_symlink()", "False", "test_commits.py"),
-    Mutant("any path", "store/commits", "manifest", "not FILE.fullmatch(name)", "False", "test_commits.py"),
-    Mutant(
-        "a link for a lock", "core/storage", "locked", "(directory / LOCK).is_symlink()", "False", "test_commits.py"
-    ),
-    Mutant(
-        "decisions forgotten",
-        "store/journal",
-        "Journal._add",
-        "append(self.path, line_of(line_content(line)))",
-        "pass",
-        "test_schedulers.py -k torn_line",
-    ),
-    Mutant(
-        "decided again",
-        "tuning/driver",
-        "Driver.run",
-        "journal.read(number) or self.decide(trials)",
-        "self.decide(trials)",
-        "test_resume.py -k sampled",
-    ),
-    Mutant(
-        "acts before it is written",
-        "tuning/driver",
-        "Driver.run",
-        "if number == len(journal.steps):\n    journal.write(step)",
-        "journal.steps += [step] if number == len(journal.steps) else []",
-        "test_schedulers.py -k killed",
-    ),
-    Mutant(
-        "torn lines are read",
-        "store/decisions",
-        "content_of_line",
-        "line.endswith(b'\\n') and isinstance(content, dict) and (digest == digest_of_json(content))",
-        "isinstance(content, dict) and digest == digest_of_json(content)",
-        "test_schedulers.py -k torn_line",
-    ),
-    Mutant(
-        "applied twice",
-        "engine/trainer",
-        "Trainer.carry_out",
-        "number >= self.applied",
-        "True",
-        "test_schedulers.py -k killed",
-    ),
-    Mutant(
-        "copies are crossed",
-        "engine/states",
-        "States.copies",
-        "to_members[at]",
-        "to_members[at[::-1]]",
-        "test_schedulers.py -k everything",
-    ),
-    Mutant(
-        "fresh keys are old", "engine/fresh", "refreshed", "is_key(aval)", "False", "test_schedulers.py -k everything"
-    ),
-    Mutant(
-        "a note is a decision",
-        "store/decisions",
-        "said",
-        "verb is not None and (not isinstance(content[verb], list))",
-        "False",
-        "test_schedulers.py -k torn_line",
-    ),
-    Mutant(
-        "pruned is ok",
-        "engine/members",
-        "MemberTable.prune",
-        "Status.PRUNED",
-        "Status.COMPLETE",
-        "test_schedulers.py -k everything",
-    ),
-    Mutant(
-        "unchecked decisions",
-        "tuning/driver",
-        "Driver.decide",
-        "self.trainer.check(step.decision)",
-        "pass",
-        "test_schedulers.py -k cannot_be",
-    ),
-    Mutant(
-        "what may be set is not known at first",
-        "tuning/driver",
-        "Driver.tell",
-        "trials._replace(stopped=stopped, settable=self.trainer.roster.settable)",
-        "trials._replace(stopped=stopped)",
-        "test_schedulers.py -k what_may_be_set",
-    ),
-    Mutant(
-        "a callback ends the run",
-        "tuning/callbacks/callback",
-        "Callbacks._call",
-        "listener.essential",
-        "True",
-        "test_schedulers.py -k callback",
-    ),
-    Mutant(
-        "no merging",
-        "store/commits",
-        "Commits._merged",
-        "files and (more := sum((len(cohort.members) for cohort in files[-1][1]))) <= rows",
-        "False and (more := sum((len(cohort.members) for cohort in files[-1][1]))) <= rows",
-        "test_commits.py",
-    ),
-    Mutant(
-        "resume from scratch",
-        "store/commits",
-        "Commits.load",
-        "sorted(commit_numbers(directory), reverse=True)",
-        "[]",
-        "test_resume.py -k twice",
-    ),
-    Mutant(
-        "any configuration",
-        "study/directory",
-        "Recorded.refuse",
-        "(other := differences(then, now))",
-        "False",
-        "test_resume.py -k configuration",
-    ),
-    Mutant(
-        "caps by the rule of now",
-        "study/directory",
-        "Directory.as_before",
-        "dataclasses.replace(request, lanes=self.recorded['lanes'], plan=self.recorded['plan'], caps=caps)",
-        "dataclasses.replace(request, lanes=self.recorded['lanes'], plan=self.recorded['plan'])",
-        "test_resume.py -k caps_are",
-    ),
-    Mutant(
-        "any dataset", "study/directory", "Directory._check", "self.refuse(then, now)", "", "test_resume.py -k dataset"
-    ),
-    Mutant(
-        "any array",
-        "engine/identity",
-        "identity",
-        "digest_of_tree(jax.tree.map(as_trained, task.data))",
-        "{}",
-        "test_resume.py -k ones_own",
-    ),
-    Mutant(
-        "no warning",
-        "study/directory",
-        "Directory._check",
-        "there[name] != value",
-        "False",
-        "test_resume.py -k version",
-    ),
-    Mutant("worst wins", "metric", "Metric.mode", "(LESS, 'min')", "(LESS, 'max')", "test_selection.py -k own_dir"),
-    Mutant(
-        "nothing given back",
-        "engine/backends/local",
-        "Batch.stopped",
-        "with contextlib.suppress(Exception):\n    return self.save()",
-        "if True:\n    return self.save()",
-        "test_devices.py -k give_back",
-    ),
-    Mutant(
-        "folds of a part",
-        "engine/states",
-        "States.of_trials",
-        "{trial: members for trial, members in own.items() if all((member in known for member in members))}",
-        "{trial: members for trial, members in own.items()}",
-        "test_resume.py -k lost_in_part",
-    ),
-    Mutant(
-        "nameless lock",
-        "core/storage",
-        "locked",
-        "not keeps_name(directory / LOCK, file)",
-        "False and keeps_name(directory / LOCK, file)",
-        "test_commits.py -k name",
-    ),
-    Mutant(
-        "scored often",
-        "study/run",
-        "Search.scored",
-        "score(trainer.roster, best.trial, states[best.trial], self.timer.compiling)",
-        "[score(trainer.roster, best.trial, states[best.trial], self.timer.compiling) for _ in range(2)][0]",
-        "test_selection.py -k once",
-    ),
-    Mutant(
-        "stopped is ok",
-        "store/trial_records",
-        "TrialRecords.order",
-        "self.status == Status.COMPLETE",
-        "(self.status == Status.COMPLETE) | self.stopped",
-        "test_resume.py -k means",
-    ),
-    Mutant("a stop is not committed", "study/run", "Search.trained", "trainer.commit()", "", "test_resume.py -k twice"),
-    Mutant(
-        "never due",
-        "engine/backends/local",
-        "train",
-        "long or time.monotonic() >= request.due",
-        "long",
-        "test_checkpoint.py",
-    ),
-    Mutant(
-        "long epochs forgotten",
-        "engine/backends/local",
-        "train",
-        "long or time.monotonic() >= request.due",
-        "time.monotonic() >= request.due",
-        "test_checkpoint.py",
-    ),
-    Mutant(
-        "long epochs wait",
-        "engine/checkpoint",
-        "Checkpoint.save",
-        "self._long or (now >= due and (all(self._answered.values()) or now >= due + EVERY))",
-        "now >= due and (all(self._answered.values()) or now >= due + EVERY)",
-        "test_checkpoint.py",
-    ),
-    Mutant(
-        "answers without end",
-        "engine/backends/local",
-        "train",
-        "answered < request.number and (long or time.monotonic() >= request.due)",
-        "long or time.monotonic() >= request.due",
-        "test_checkpoint.py",
-    ),
-    Mutant(
-        "nothing is waited for",
-        "engine/checkpoint",
-        "Checkpoint.save",
-        "all(self._answered.values())",
-        "True",
-        "test_checkpoint.py",
-    ),
-    Mutant(
-        "two sessions write",
-        "core/owning",
-        "Owner.owns",
-        "OWNERS.get(self.path) is self",
-        "True",
-        "test_session.py -k opened_last",
-    ),
-    Mutant(
-        "SIGTERM kills",
-        "commands/cli",
-        "stopping",
-        "(signal.SIGINT, signal.SIGTERM)",
-        "(signal.SIGINT,)",
-        "test_resume.py -k signals",
-    ),
-    Mutant(
-        "points are decimals",
-        "data/notation",
-        "Points.thousands",
-        "name in names and name not in self.ungrouped",
-        "False",
-        "test_data.py -k thousands",
-    ),
-    Mutant(
-        "groups are floats",
-        "data/columns",
-        "beyond_floats",
-        "bool((np.abs(values) > WHOLE).any())",
-        "False",
-        "test_parts.py -k told_apart",
-    ),
-    Mutant(
-        "any perfect baseline",
-        "pages/headline",
-        "better_baseline",
-        "max(abs(end - score) for end in interval)",
-        "interval[1] - score",
-        "test_baselines.py -k more_than_chance",
-    ),
-    Mutant(
-        "squares underflow",
-        "data/transforms/by_feature",
-        "deviation",
-        "x.min(axes) < x.max(axes)",
-        "False",
-        "test_transforms.py -k unit",
-    ),
-    Mutant(
-        "sown is kept",
-        "models/networks",
-        "_bind_nnx",
-        "kept = OTHERS if jax.tree.leaves(nnx.state(module, nnx.Intermediate)) else NOT_SOWN",
-        "kept = OTHERS",
-        "test_task.py -k sows",
-    ),
-    Mutant(
-        "any variable returns",
-        "models/network",
-        "check_variables",
-        "first != last",
-        "False",
-        "test_task.py -k cannot_keep",
-    ),
-    Mutant(
-        "a predictor a call",
-        "store/results",
-        "Results.predict",
-        "self._predictor",
-        "self.predictor()",
-        "test_compilations.py -k predicting_again",
-    ),
-    Mutant("never out at once", "commands/cli", "stopping.ask", "leave_now()", "return", "test_resume.py -k second"),
-    Mutant(
-        "in use is bad input",
-        "commands/cli",
-        "run",
-        "fail(str(error), code=IN_USE)",
-        "fail(str(error))",
-        "test_resume.py -k in_use",
-    ),
-    Mutant(
-        "out of memory is the end",
-        "engine/trainer",
-        "Trainer._train",
-        "self.roster.plan.lanes.narrow(error.needed)",
-        "raise",
-        "test_devices.py -k memory",
-    ),
-    Mutant(
-        "bytes unsaid",
-        "engine/backends/local",
-        "train_all.work",
-        "OutOfMemory(refused_bytes(error))",
-        "OutOfMemory()",
-        "test_devices.py -k named",
-    ),
-    Mutant(
-        "too large is bad input",
-        "engine/plan",
-        "check_memory",
-        "MemoryError(f'one model in training takes {needed} bytes, this machine has {there}')",
-        "ValueError(f'one model in training takes {needed} bytes, this machine has {there}')",
-        "test_sweep.py -k fit",
-    ),
-    Mutant(
-        "a stop is missed",
-        "engine/trainer",
-        "Trainer.hold_states",
-        "return False",
-        "break",
-        "test_schedulers.py -k stop_while",
-    ),
-    Mutant(
-        "trained again from nothing",
-        "engine/backends/local",
-        "Batch.stopped",
-        "self.epoch >= self.origin.epoch",
-        "True",
-        "test_schedulers.py -k stop_while",
-    ),
-    Mutant(
-        "one trial fewer goes on",
-        "tuning/schedulers/asynchronous",
-        "at_rung",
-        "math.ceil(int((trials.epochs >= rung).sum()) / reduction_factor)",
-        "int((trials.epochs >= rung).sum()) // reduction_factor",
-        "test_halving.py -k plain_loop",
-    ),
-    Mutant(
-        "a diverged trial goes on",
-        "scheduler",
-        "best_first",
-        "(trials.epochs >= (epoch or 1)) & np.isfinite(trials.loss)",
-        "trials.epochs >= (epoch or 1)",
-        "test_halving.py -k plain_loop",
-    ),
-    Mutant(
-        "brackets mixed up",
-        "tuning/schedulers/hyperband",
-        "brackets_by.inner",
-        "rungs[bracket]",
-        "rungs[0]",
-        "test_halving.py -k brackets",
-    ),
-    Mutant(
-        "copied across buckets",
-        "tuning/schedulers/pbt",
-        "selections.step",
-        "here & (trials.bucket == bucket)",
-        "here",
-        "test_pbt.py -k plain_loop",
-    ),
-    Mutant(
-        "a copy's keys are its source's",
-        "tuning/schedulers/pbt",
-        "selections.step",
-        "tuple(copy)",
-        "()",
-        "test_pbt.py -k plain_loop",
-    ),
-    Mutant(
-        "the diverged stay",
-        "tuning/schedulers/pbt",
-        "copies_of",
-        "order[first_of_worst:] + diverged",
-        "order[first_of_worst:]",
-        "test_pbt.py -k plain_loop",
-    ),
-    Mutant(
-        "a size is set without its weights",
-        "engine/roster",
-        "Roster.settable",
-        "[*member.static, *member.sizes - free, *member.of_init]",
-        "[*member.static, *member.of_init]",
-        "test_pbt.py -k goes_with_its_weights",
-    ),
-    Mutant(
-        "replayed without its ancestors",
-        "study/replay",
-        "descent",
-        "{here: before} if here != before else {}",
-        "{}",
-        "test_pbt.py -k ancestors",
-    ),
-    Mutant(
-        "copies are not committed",
-        "engine/trainer",
-        "Trainer._settle",
-        "if self.checkpoint is not None:\n    self.checkpoint.settle(cohort)",
-        "pass",
-        "test_checkpoint.py -k as_it_stood",
-    ),
-    Mutant(
-        "a child of an inactive parent",
-        "space/space",
-        "Space.active",
-        "[*one_of, *(active[p] for p in condition if p in active)]",
-        "[*one_of]",
-        "test_conditions.py -k sampled",
-    ),
-    Mutant(
-        "absent is zero",
-        "store/trial_columns",
-        "arrow",
-        "None if absent(value) else value",
-        "0 if absent(value) else value",
-        "test_conditions.py -k goes_on",
-    ),
-    Mutant(
-        "predicts without what it held",
-        "supervision/trained",
-        "Trained.values",
-        "dynamic | {name: self.space[name].inactive for name in elsewhere}",
-        "dynamic",
-        "test_conditions.py -k predict",
-    ),
-    Mutant(
-        "told of what is not",
-        "space/space",
-        "Space.inactive",
-        "inactive[name] = clauses(condition)",
-        "pass",
-        "test_conditions.py -k reading_it",
-    ),
-    Mutant(
-        "the zoom forgets conditions",
-        "tuning/zoom",
-        "zoom_in",
-        "space.replace(**scales)",
-        "Space(**{**dict(space), **scales})",
-        "test_conditions.py -k zoom",
-    ),
-    Mutant(
-        "equal scores count whole",
-        "supervision/metrics",
-        "area",
-        "jnp.searchsorted(others, scores, side='left')",
-        "jnp.searchsorted(others, scores, side='right')",
-        "test_metrics.py -k equal_scores",
-    ),
-    Mutant(
-        "metrics of standardized values",
-        "supervision/fit",
-        "Fit.in_units",
-        "(values.reshape(shape) * scale + mean) * unit + zero",
-        "(values.reshape(shape) * scale + mean) * unit",
-        "test_metrics.py -k own_units",
-    ),
-    Mutant(
-        "a score whose sign is not turned",
-        "study/cv_results",
-        "cv_results",
-        "1 if results.metric.mode == 'max' else -1",
-        "1",
-        "test_estimators.py -k sign_turned",
-    ),
-    Mutant(
-        "a pickle with the rows",
-        "study/estimators",
-        "PopulationEstimator.__getstate__",
-        "dataclasses.replace(state['results_'], task=None)",
-        "state['results_']",
-        "test_estimators.py -k holds_no_rows",
-    ),
-    Mutant(
-        "the last part is lost",
-        "supervision/stack",
-        "by_parts",
-        "max(rows, 1)",
-        "max(1, rows - most)",
-        "test_estimators.py -k in_parts",
-    ),
-    Mutant(
-        "weights of other rows",
-        "supervision/fit",
-        "Fit.weighted",
-        "data.weight[rows]",
-        "data.weight[:len(losses)]",
-        "test_weights.py -k twice",
-    ),
-    Mutant(
-        "a group in two parts",
-        "data/splits",
-        "by_groups",
-        "np.isin(groups, order) & ~np.isin(groups, part)",
-        "np.isin(groups, order)",
-        "test_parts.py -k no_group",
-    ),
-    Mutant(
-        "numbers of the rows that are left",
-        "data/splits",
-        "numbers",
-        "kept - np.searchsorted(dataset.dropped, kept)",
-        "kept",
-        "test_parts.py -k numbers_of_rows",
-    ),
-    Mutant(
-        "rows that validated do not train again",
-        "supervision/problem",
-        "on_all_rows",
-        "np.setdiff1d(np.arange(len(self.dataset)), self.split.test)",
-        "self.split.train[0]",
-        "test_refit.py -k plain_fit",
-    ),
-    Mutant(
-        "what is trained again counts once",
-        "study/refit",
-        "refit",
-        "predictor_of(kept, own_of(results), tuple(np.array(before.weights)[going].tolist()))",
-        "predictor_of(kept, own_of(results))",
-        "test_refit.py -k plain_fit",
-    ),
-    Mutant(
-        "rows in time are not trained again",
-        "study/estimators",
-        "PopulationEstimator.fit",
-        "not self.shuffle and self.minutes is None and results.history is None",
-        "False",
-        "test_refit.py -k latest",
-    ),
-    Mutant(
-        "early windows",
-        "data/splits",
-        "by_time",
-        "len(rest) // (2 * folds)",
-        "len(rest) // (folds + 1)",
-        "test_parts.py -k comes_later",
-    ),
-    Mutant(
-        "later rows train",
-        "data/splits",
-        "by_time",
-        "rest[start - first:start]",
-        "rest[:first]",
-        "test_parts.py -k comes_later",
-    ),
-    Mutant(
-        "any model will do",
-        "supervision/loading",
-        "check_same_model",
-        "needed.get(path) != stored.get(path)",
-        "False",
-        "test_export.py -k another_model",
-    ),
-    Mutant(
-        "longer runs from anything",
-        "study/directory",
-        "Directory._check_horizon",
-        "any(('epochs' in functions.reads for functions in roster.buckets))",
-        "False",
-        "test_resume.py -k horizon",
-    ),
-    Mutant(
-        "only the innermost group",
-        "engine/memory",
-        "control_groups",
-        "(inner, *inner.parents)",
-        "(inner,)",
-        "test_package.py -k control",
-    ),
-    Mutant(
-        "the best of all epochs",
-        "tuning/callbacks/progress",
-        "Progress.epoch",
-        "self.run.rule.improvement is not None",
-        "True",
-        "test_schedulers.py -k progress",
-    ),
-    Mutant(
-        "every seed asks alike",
-        "tuning/proposals",
-        "proposals.propose",
-        "[seed, len(trials.epochs), *([again] if again else [])]",
-        "[len(trials.epochs), *([again] if again else [])]",
-        "test_proposals.py -k another_seed",
-    ),
-    Mutant(
-        "points of a round that crowd",
-        "space/parzen",
-        "parzen",
-        "np.concatenate([others, points[:row]])",
-        "others",
-        "test_parzen.py -k point_taken",
-    ),
-    Mutant(
-        "good trials that are not the best",
-        "tuning/tpe",
-        "good_and_others",
-        "(trials.loss[begun], -far, infeasible)",
-        "(-far, trials.loss[begun], infeasible)",
-        "test_parzen.py -k good_trials_are",
-    ),
-    Mutant(
-        "the violations of limits do not order",
-        "rules/checking",
-        "order_of",
-        "others[np.argsort(violation[others], kind='stable')]",
-        "others",
-        "test_limits.py -k order_is_that_of_pairs",
-    ),
-    Mutant(
-        "an infeasible winner",
-        "rules/checking",
-        "winner_of",
-        "np.arange(feasible)",
-        "np.arange(len(finished.values['loss']))",
-        "test_limits.py -k users_rule_sees",
-    ),
-    Mutant(
-        "an inactive hyperparameter violates",
-        "space/constraints",
-        "Constraint.holds",
-        "satisfied | ~there",
-        "satisfied",
-        "test_constraints.py -k inactive_everything",
-    ),
-    Mutant(
-        "points that are drawn again in another order",
-        "space/space",
-        "Space.accepted",
-        "np.flatnonzero(good)[:n]",
-        "np.flatnonzero(good)[-n:]",
-        "test_constraints.py -k without_the_violating",
-    ),
-    Mutant(
-        "each belief draws for itself",
-        "space/space",
-        "Space._drawn",
-        "columns[:, -1] < belief.share",
-        "np.random.default_rng(len(name) + ord(name[0])).random(len(columns)) < belief.share",
-        "test_beliefs.py -k wrong_together",
-    ),
-    Mutant(
-        "a belief that is not truncated",
-        "space/beliefs",
-        "Belief.near",
-        "below + within * (up_to - below)",
-        "within",
-        "test_beliefs.py -k mixture_on_the_scales",
-    ),
-    Mutant(
-        "a prior that does not fade",
-        "tuning/tpe",
-        "tpe",
-        "budget / 10 / len(trials.epochs)",
-        "1.0",
-        "test_beliefs.py -k weighs_a_prior",
-    ),
-    Mutant(
-        "rungs of a batch alone",
-        "tuning/schedulers/asynchronous",
-        "at_rung",
-        "int((trials.epochs >= rung).sum())",
-        "int((trials.epochs == rung).sum())",
-        "test_asynchronous.py -k plain_loop",
-    ),
-    Mutant(
-        "densities of trials at different epochs",
-        "tuning/tpe",
-        "good_and_others",
-        "curve[rows, level - 1]",
-        "curve[rows, trials.epochs[rows] - 1]",
-        "test_asynchronous.py -k enough_have_reached",
-    ),
-    Mutant(
-        "modes of further objectives forgotten",
-        "rules/named_rules",
-        "read_rule",
-        "modes.get(name)",
-        "None",
-        "test_pareto.py -k modes_of_all",
-    ),
-    Mutant(
-        "targets of parts by their places",
-        "data/table",
-        "with_outputs_of",
-        "table.y[:, order]",
-        "table.y",
-        "test_parts.py -k found_by_name",
-    ),
-    Mutant(
-        "a share of groups is not kept",
-        "data/splits",
-        "by_groups",
-        "order[:max(folds, enough)] if limited else order",
-        "order",
-        "test_parts.py -k share_of_rows_in_groups",
-    ),
-    Mutant(
-        "numbers of a session not recorded",
-        "study/session_directory",
-        "record_of",
-        "numbers.tolist()",
-        "None",
-        "test_session.py -k numbers_of_its_trials",
-    ),
-    Mutant(
-        "weights forgotten",
-        "supervision/predictor",
-        "Predictor._mean_of_each",
-        "weight * self._in_units(predicted.mean(1), range(self.recipe.folds)).mean(0)",
-        "self._in_units(predicted.mean(1), range(self.recipe.folds)).mean(0)",
-        "test_ensemble.py -k greedy_takes",
-    ),
-    Mutant(
-        "no limit on new rows",
-        "data/transforms/by_feature",
-        "Affine.__call__",
-        "xp.clip((x - mean) / scale, -limit, limit)",
-        "(x - mean) / scale",
-        "test_transforms.py -k nearly_constant_column_ends",
-    ),
-    Mutant(
-        "an output in the units of the first",
-        "supervision/kinds/regression",
-        "Values.metrics",
-        "(error * units) ** 2",
-        "(error * units[:, :1]) ** 2",
-        "test_kinds.py -k plain_loop",
-    ),
-    Mutant(
-        "a label is told by its probability of not being",
-        "supervision/kinds/multilabel",
-        "Multilabel.decided",
-        "predicted > THRESHOLD",
-        "predicted < THRESHOLD",
-        "test_kinds.py -k estimator",
-    ),
-    Mutant(
-        "an autoencoder learns raw features",
-        "supervision/fit",
-        "Fit.mirror",
-        "Rows(rows.x, rows.x)",
-        "Rows(rows.x, 0 * rows.x)",
-        "test_kinds.py -k plain_loop",
-    ),
-    Mutant(
-        "tokens become numbers",
-        "data/checks",
-        "as_numbers",
-        "x if whole and x.dtype.kind in 'biu' else x.astype(float, copy=False)",
-        "x.astype(float, copy=False)",
-        "test_kinds.py -k plain_loop",
-    ),
-    Mutant(
-        "the weights of labels count for rows",
-        "supervision/fit",
-        "aligned",
-        "weight if losses.ndim == weight.ndim else weight[:, None]",
-        "weight[..., :1] if losses.ndim == weight.ndim else weight[:, None]",
-        "test_kinds.py -k weights",
-    ),
-    Mutant(
-        "an output goes by another's name",
-        "data/table",
-        "parted",
-        "(table.columns[name] for name in outputs[1:])",
-        "(table.columns[name] for name in outputs[:0:-1])",
-        "test_kinds.py -k frame_of_targets",
-    ),
-    Mutant(
-        "one transform for all folds",
-        "supervision/preprocessing",
-        "fitted_by_fold",
-        "taken(x, rows)",
-        "taken(x, split.train[0])",
-        "test_kinds.py -k plain_loop",
-    ),
-    Mutant(
-        "a built-in table is one's own",
-        "supervision/baselines",
-        "own_table",
-        "isinstance(dataset.x, np.ndarray) and dataset.x.ndim == 2 and (dataset.name not in BUILT_IN)",
-        "isinstance(dataset.x, np.ndarray) and dataset.x.ndim == 2",
-        "test_baselines.py -k says_nothing_of_columns",
-    ),
-    Mutant(
-        "the width of outputs is left out",
-        "supervision/stack",
-        "Stack.outputs",
-        "models * self.width",
-        "models",
-        "test_ensemble.py -k wide_outputs",
-    ),
-    Mutant(
-        "a column is judged by the models that trained on the rows",
-        "supervision/permuted",
-        "in_fold",
-        "predictor.of_fold(x, fold)",
-        "predictor.of_fold(x, 0)",
-        "test_baselines.py -k worth",
-    ),
-    Mutant(
-        "rows that test give a column its indicator",
-        "supervision/preprocessing",
-        "Recipe.of",
-        "np.delete(np.arange(len(dataset)), split.test)",
-        "np.arange(len(dataset))",
-        "test_tabular.py -k nowhere",
-    ),
-    Mutant(
-        "models of weighted rows are chosen by the unweighted loss",
-        "study/effort",
-        "effort_of",
-        "rule = together(KEPT, 'mean', 'val_loss')",
-        "pass",
-        "test_tabular.py -k undo",
-    ),
-    Mutant(
-        "all columns are permuted",
-        "supervision/permuted",
-        "in_fold.rise",
-        "changed[:, column] = np.concatenate([rng.permutation(x[:, column]) for _ in range(REPEATS)])",
-        "changed[:, :] = np.concatenate([rng.permutation(x[:, [column]]) for _ in range(REPEATS)])",
-        "test_baselines.py -k worth",
-    ),
-    Mutant(
-        "a slope without the frequencies",
-        "models/periodic",
-        "_slope",
-        "x_tangents.T[:, :, None] * frequencies[:, None]",
-        "x_tangents.T[:, :, None]",
-        "test_tabular.py -k derivative_of_embeddings",
-    ),
-    Mutant(
-        "a product of images without pixels is rewritten",
-        "rewriting/rewrite",
-        "fits",
-        "params.get('padding') != ()",
-        "True",
-        "test_convolution.py -k without_pixels",
-    ),
-    Mutant(
-        "a replaced value stays out of use",
-        "task",
-        "HParams.replace",
-        "{name: condition for name, condition in self.inactive.items() if name not in values}",
-        "self.inactive",
-        "test_conditions.py -k replaced_value",
-    ),
-    Mutant(
-        "a layer of dropout drops the same units in two places",
-        "models/layers",
-        "called_before",
-        "calls[layer] - 1",
-        "0",
-        "test_models.py -k two_places",
-    ),
-    Mutant(
-        "a task in folds forgets what was replaced in it",
-        "supervision/problem",
-        "Supervised._as_replaced",
-        "other._replace(**self.replaced) if self.replaced else other",
-        "other",
-        "test_task.py -k what_was_replaced",
-    ),
-    Mutant(
-        "a run that is read under another rule keeps its scores",
-        "store/results",
-        "Results.load",
-        "results if same else without_scores(results)",
-        "results",
-        "test_selection.py -k read_under_another_rule",
-    ),
-    Mutant(
-        "numbers out of use are inputs",
-        "models/periodic",
-        "Periodic.__init__",
-        "drawn[1:] * (2 * FREQUENCIES ** (-0.5)) * (1 if mask is None else mask[:, None, None])",
-        "drawn[1:] * (2 * FREQUENCIES ** (-0.5))",
-        "test_tabular.py -k plain_flax",
-    ),
-    Mutant("a slower scale", "models/tabular", "", "FASTER = 6.0", "FASTER = 5.0", "test_tabular.py -k plain_flax"),
-    Mutant(
-        "no indicator",
-        "data/transforms/filled",
-        "Filled.__call__",
-        "self.trained[None]",
-        "False",
-        "test_tabular.py -k each_folds_median",
-    ),
-    Mutant(
-        "an indicator that no row trained",
-        "data/transforms/filled",
-        "Filled.__call__",
-        "xp.isnan(x) & self.trained[None]",
-        "xp.isnan(x)",
-        "test_tabular.py -k no_training_row",
-    ),
-    Mutant(
-        "a text that no row trained",
-        "data/transforms/by_feature",
-        "Known.__call__",
-        "xp.where(xp.stack(occurs, 1), x, 0)",
-        "x",
-        "test_tabular.py -k no_training_row",
-    ),
-    Mutant(
-        "missing cells stay so in what is exported",
-        "supervision/exported",
-        "features_of",
-        "encoded if recipe.fill is None else with_fill(encoded, recipe.fill)",
-        "encoded",
-        "test_exported.py -k becomes_the_median",
-    ),
-    Mutant(
-        "the first fold's rows for all models",
-        "supervision/exported",
-        "in_jax.predict",
-        "features[model.fold]",
-        "features[0]",
-        "test_exported.py -k knows_its_fold",
-    ),
-    Mutant(
-        "a size need not grow evenly",
-        "exporting/rows",
-        "common",
-        "each[2] != size.fixed + size.each * ROWS[2]",
-        "False",
-        "test_exported.py -k cannot_be_written",
-    ),
-    Mutant(
-        "a place that is not there is the last one",
-        "exporting/operations",
-        "gather",
-        "equation.params['mode'] != lax.GatherScatterMode.FILL_OR_DROP",
-        "equation.params['mode'] is not None",
-        "test_exported.py -k operations_compute",
-    ),
-    Mutant(
-        "a class of one row has trees",
-        "supervision/kinds/classification",
-        "Classification.trees",
-        "counts[counts > 0].min() < 2",
-        "False",
-        "test_baselines.py -k class_of_one_row",
-    ),
-    Mutant(
-        "a missing text is the first level",
-        "data/columns",
-        "with_missing_level",
-        "coded[:, at] + 1",
-        "coded[:, at]",
-        "test_tabular.py -k each_folds_median",
-    ),
-    Mutant(
-        "validation images are moved",
-        "supervision/fit",
-        "Fit.epoch",
-        "rows = self.taken(data.rows, fold.validation, fold)",
-        "rows = self.taken(data.rows, fold.validation, fold)\n"
-        "rows = rows._replace(x=augmented(hparams, jax.random.split(shuffle_key, len(rows.y)), rows.x))",
-        "test_images.py -k only_training",
-    ),
-    Mutant(
-        "all images of a batch are moved alike",
-        "supervision/augmenting",
-        "augmented",
-        "jax.vmap(lambda key: jax.random.split(jax.random.fold_in(key, STREAM)))(keys)",
-        "jax.vmap(lambda key: jax.random.split(jax.random.fold_in(keys[0], STREAM)))(keys)",
-        "test_images.py -k numpy_moves",
-    ),
-    Mutant(
-        "padded channels count in a group",
-        "models/norms",
-        "GroupNorm.__call__",
-        "(self.group[:, None] == self.group[None]).astype(float) * self.used[:, None]",
-        "(self.group[:, None] == self.group[None]).astype(float)",
-        "test_images.py --all -k equals_a_loop",
-    ),
-    Mutant(
-        "a batch is judged by its own statistics",
-        "models/norms",
-        "BatchNorm.__init__",
-        "self.use_running_average = False",
-        "self.use_running = False",
-        "test_images.py -k company_of_rows",
-    ),
-    Mutant(
-        "a call trains an epoch less",
-        "engine/member",
-        "advance",
-        "lax.fori_loop(0, epochs, epoch, (training, reports))",
-        "lax.fori_loop(0, epochs - 1, epoch, (training, reports))",
-        "test_independence.py -k segments",
-    ),
-    Mutant(
-        "the same folds of any table",
-        "study/effort",
-        "Levels.affordable",
-        "epoch * self.share * math.prod(level)",
-        "math.prod(level)",
-        "test_tabular.py -k effort_follows",
-    ),
-    Mutant(
-        "a code of the level before",
-        "data/columns",
-        "apart",
-        "coded[:, texts] + 1",
-        "coded[:, texts]",
-        "test_guides.py -k new_model",
-    ),
-    Mutant(
-        "missing cells that a transform takes are refused",
-        "supervision/encoding",
-        "filled",
-        "not lost.any() or (fill is None and recipe.takes_missing(entry))",
-        "not lost.any()",
-        "test_transforms.py -k missing_cells",
-    ),
-    Mutant(
-        "each fold reads the rows of the first",
-        "supervision/fit",
-        "Fit.taken",
-        "numbers + fold.number * len(rows.y)",
-        "numbers",
-        "test_transforms.py -k each_predicts_from",
-    ),
-    Mutant(
-        "quartiles whose ends are not bent",
-        "data/transforms/by_feature",
-        "Robust.__call__",
-        "z / xp.sqrt(1 + (z / BEND) ** 2)",
-        "z",
-        "test_transforms.py -k robust_is",
-    ),
-    Mutant(
-        "an outlier's own noise",
-        "data/transforms/quantile",
-        "Quantile.fit",
-        "spread(flat)",
-        "flat.std(0)",
-        "test_transforms.py -k outlier",
-    ),
-    Mutant(
-        "narrower from scratch",
-        "engine/backends/local",
-        "Batch.stopped",
-        "self.save()",
-        "dataclasses.replace(self.origin, state=None)",
-        "test_devices.py -k nothing",
-    ),
-    Mutant(
-        "begun again, though a commit has it",
-        "engine/backends/local",
-        "Batch.save",
-        "self.saved = cohort",
-        "pass",
-        "test_devices.py -k goes_back",
-    ),
-    Mutant(
-        "on its way, taken for there",
-        "engine/backends/local",
-        "Batch.save",
-        "self.epoch >= self.origin.epoch",
-        "True",
-        "test_devices.py -k trains_again_to",
-    ),
-    Mutant(
-        "the machine's memory for an accelerator's",
-        "engine/memory",
-        "total",
-        "of_accelerator()",
-        "of_accelerator() or host_total()",
-        "test_devices.py -k not_known",
-    ),
-    Mutant(
-        "a derivative scatters",
-        "models/texts",
-        "embedded",
-        "not on_cpu()",
-        "False",
-        "test_accelerators.py::test_no_update_scatters_or_branches_or_convolves_in_groups[tabular]",
-    ),
-    Mutant(
-        "a late answer counts",
-        "engine/backends/remote",
-        "Dispatch.hear",
-        "del self.under_way[future]",
-        "",
-        "test_executors.py -k unreliable",
-    ),
-    Mutant(
-        "a lost state is where it was",
-        "engine/backends/remote",
-        "RemoteBackend.unit",
-        "stands.epoch",
-        "delivery.segment.cohort.epoch",
-        "test_executors.py -k unreliable",
-    ),
-    Mutant(
-        "a broken pool charges all",
-        "engine/backends/remote",
-        "Dispatch.waiting_again",
-        "charged &= not self.under_way and delivery.executor is remote.executor.current",
-        "charged = True",
-        "test_executors.py -k breaks_its_pool",
-    ),
-    Mutant(
-        "a worker of any kind",
-        "engine/backends/work",
-        "work",
-        "unit.kin is not None and unit.kin != kin()",
-        "False",
-        "test_work.py",
-    ),
-    Mutant(
-        "JAX's settings stay", "engine/backends/work", "work", "under(unit.settings)", "ExitStack()", "test_work.py"
-    ),
-    Mutant(
-        "programs of other settings",
-        "engine/backends/work",
-        "prepare",
-        "(unit.task, unit.plan, unit.lanes.count, unit.lanes.capacity, unit.settings)",
-        "(unit.task, unit.plan, unit.lanes.count, unit.lanes.capacity)",
-        "test_work.py",
-    ),
-    Mutant(
-        "orphans stay", "executors/processes", "end_with", "os._exit(1)", "return", "test_executors.py -k killed_run"
-    ),
-    Mutant(
-        "workers outlive the search",
-        "executors/processes",
-        "Processes.shutdown",
-        "pool.shutdown(wait=wait, kill_workers=True)",
-        "pool.shutdown(wait=False)",
-        "test_executors.py -k is_over",
-    ),
-    Mutant(
-        "the scheduler wins",
-        "tuning/person",
-        "steered",
-        "change.verb != 'lift' and trial not in mine",
-        "False",
-        "test_person.py -k person_wins",
-    ),
-    Mutant(
-        "a stop is forgotten", "store/decisions", "line_content", "step.stopped", "()", "test_person.py -k holds_until"
-    ),
-    Mutant(
-        "a decision without its person",
-        "tuning/person",
-        "notes_with_change",
-        "{**notes, 'by': 'user', 'changes': [*notes.get('changes', []), change.described()]}",
-        "{**notes, 'by': 'program', 'changes': [*notes.get('changes', []), change.described()]}",
-        "test_person.py -k persons_decisions",
-    ),
-    Mutant(
-        "the last ones are not written down",
-        "tuning/driver",
-        "Driver.run",
-        "not step.decision.until and (not changes_of(step.decision))",
-        "not step.decision.until",
-        "test_person.py -k stopping_the_last",
-    ),
-    Mutant(
-        "a changed run grows longer",
-        "study/directory",
-        "Directory.take_up",
-        "raise ValueError(self._no_longer(trainer.config.epochs, why))",
-        "pass",
-        "test_person.py -k no_more_epochs",
-    ),
-    Mutant(
-        "any host",
-        "live/guard",
-        "Guard.refusal",
-        "host_name(host) not in self.names | {bracketed(asking.arrived)}",
-        "False",
-        "test_live.py -k forged_request_is",
-    ),
-    Mutant(
-        "any origin",
-        "live/guard",
-        "Guard.refusal",
-        "list(origins) != [f'http://{host}']",
-        "False",
-        "test_live.py -k forged_request_is",
-    ),
-    Mutant(
-        "any host name",
-        "live/guard",
-        "Guard.refusal",
-        "not (known or (entering and equal(asking.token, self.token)))",
-        "False",
-        "test_live.py -k forged_request_is",
-    ),
-    Mutant(
-        "a form may ask",
-        "live/guard",
-        "Guard.misshapen",
-        "asking.header(OURS[0]) != OURS[1]",
-        "False",
-        "test_live.py -k forged_request_is",
-    ),
-    Mutant("large messages", "live/board", "", "(6000, 2)", "(60000, 2)", "test_live.py -k few"),
-    Mutant(
-        "a tab is told twice",
-        "live/board",
-        "lacking",
-        "sent[place] = end",
-        "sent[place] = first",
-        "test_live.py -k few",
-    ),
-    Mutant(
-        "commits as often as ever",
-        "engine/checkpoint",
-        "Checkpoint.commit",
-        "self.request.put_off(min((time.monotonic() - begun) / SHARE, LONGEST))",
-        "self.request.put_off()",
-        "test_checkpoint.py",
-    ),
-    Mutant(
-        "old states stay",
-        "store/commits",
-        "Commits.settle",
-        "len(self._new) > self._most",
-        "False",
-        "test_commits.py -k superseded",
-    ),
-    Mutant(
-        "repeats of a fold count as folds",
-        "store/records",
-        "error_of_mean",
-        "values.mean(2) if values.shape[1] > 1 else values[:, 0]",
-        "values.reshape(len(values), -1, *values.shape[3:])",
-        "test_folds.py -k error_of_a_trial",
-    ),
-    Mutant(
-        "the best in an objective is last of its front",
-        "rules/pareto",
-        "Pareto.order",
-        "np.inf",
-        "added[rows[losses[rows].argmin(0)]]",
-        "test_pareto.py -k fronts_best",
-    ),
-    Mutant(
-        "a pruned trial ranks by its value",
-        "store/trial_records",
-        "TrialRecords.places",
-        "[-self.reached, np.nan_to_num(values, nan=np.inf)]",
-        "[0 * self.reached, np.nan_to_num(values, nan=np.inf)]",
-        "test_report.py -k trained_further",
-    ),
-    Mutant(
-        "what chooses also compares",
-        "tuning/verdict",
-        "gains",
-        "value[other, choosing:] - value[best, choosing:]",
-        "value[other] - value[best]",
-        "test_retest.py -k lucky",
-    ),
-    Mutant(
-        "an empty state is none",
-        "store/decisions",
-        "line_content",
-        "step.state is None",
-        "not step.state",
-        "test_schedulers.py -k empty_state",
-    ),
-    Mutant(
-        "a copy's best epoch gets fresh keys",
-        "engine/fresh",
-        "refreshed",
-        "is_key(aval) and (not name.startswith('best.'))",
-        "is_key(aval)",
-        "test_pbt.py -k counter",
-    ),
-    Mutant(
-        "the last epoch is kept as the best",
-        "engine/best_epoch",
-        "keeping_best.keeping",
-        "Overwrite(better, new.state)",
-        "Overwrite(new.alive, new.state)",
-        "test_best_epoch.py -k given",
-    ),
-    Mutant(
-        "an equal epoch is a better one",
-        "rule",
-        "less",
-        "one[1] < other[1]",
-        "one[1] <= other[1]",
-        "test_best_epoch.py -k given",
-    ),
-    Mutant(
-        "what rests trains on in its program",
-        "engine/best_epoch",
-        "keeping_best.keeping",
-        "new.alive & (since < member.wanted.patience)",
-        "new.alive",
-        "test_best_epoch.py -k plain_loop",
-    ),
-    Mutant(
-        "what rests stays in the population",
-        "engine/members",
-        "MemberTable.goals",
-        "np.where(self.flat(self.resting), 0, goals)",
-        "goals",
-        "test_best_epoch.py -k smaller",
-    ),
-    Mutant(
-        "a state that rests is given up",
-        "engine/states",
-        "States._wait",
-        "table.pinned[trials].any() or table.rests(waiting.members).any()",
-        "table.pinned[trials].any()",
-        "test_best_epoch.py -k killed",
-    ),
-    Mutant(
-        "what rested before a kill lags behind",
-        "engine/trainer",
-        "Trainer.resume",
-        "self.states.pass_by(self.table.fulfil())",
-        "",
-        "test_best_epoch.py -k sees",
-    ),
-    Mutant(
-        "a fold that rests is lost with its file",
-        "engine/checkpoint",
-        "unfinished",
-        "~over & resting[cohort.members] & (cohort.state is None)",
-        "over & False",
-        "test_best_epoch.py -k no_state",
-    ),
-    Mutant(
-        "a copy counts its own patience",
-        "engine/members",
-        "MemberTable.descend",
-        "self.since[targets] = self.since[sources]",
-        "",
-        "test_pbt.py -k counter",
-    ),
-    Mutant(
-        "copies of one epoch predict twice",
-        "store/counted",
-        "Counted.different",
-        "rows[np.sort(first)]",
-        "rows",
-        "test_pbt.py -k counter",
-    ),
-    Mutant(
-        "rungs compare the present",
-        "scheduler",
-        "best_first",
-        "trials.curves if present else trials.values",
-        "trials.curves",
-        "test_best_epoch.py -k rung",
-    ),
-    Mutant(
-        "another patience ranks",
-        "store/trial_records",
-        "rule_among",
-        "check_patience('ranked', records.rule, rule)",
-        "",
-        "test_best_epoch.py -k finished",
-    ),
-    Mutant(
-        "weights of another epoch predict",
-        "store/results",
-        "reranked",
-        "{trial: state for trial, state in results.states.items() if same[trial]}",
-        "{trial: state for trial, state in results.states.items()}",
-        "test_best_epoch.py -k finished",
-    ),
-    Mutant(
-        "what rested within a segment is not kept",
-        "engine/checkpoint",
-        "unfinished",
-        "checkpoint.states.offer(done)",
-        "",
-        "test_best_epoch.py -k kept_states",
-    ),
-    Mutant(
-        "a copy of a fold that rests loses records",
-        "engine/trainer",
-        "Trainer.carry_out",
-        "self.states.pass_by(self.table.fulfil())",
-        "self.table.fulfil()",
-        "test_best_epoch.py -k copies_come",
-    ),
-    Mutant(
-        "an epoch heard twice counts twice",
-        "engine/members",
-        "MemberTable.end_segment",
-        "self.cut(members, epoch)\nself.recount()",
-        "pass",
-        "test_best_epoch.py -k twice",
-    ),
-]
+def drawn(lines: dict[str, set[int]], number: int, seed: int) -> list[Defect]:
+    """So many lines at random, and a defect of each: which line comes first depends on the seed and on itself alone."""
+    found = []
+    for module in sorted(lines):
+        possible: dict[int, list[Defect]] = {}
+        for defect in defects(module, (ROOT / module).read_bytes()):
+            if defect.line in lines[module]:
+                possible.setdefault(defect.line, []).append(defect)
+        for line, several in possible.items():
+            rng = random.Random(f"{seed} {module}:{line}")
+            found.append((rng.random(), rng.choice(several)))
+    return [defect for _, defect in sorted(found)[:number]]
 
 
-def survives(mutant: Mutant) -> bool:
-    """Whether the tests pass on a broken copy. Raises LookupError if it cannot be made, or its tests cannot run."""
-    code = broken(mutant)
-    with tempfile.TemporaryDirectory() as place:
-        for name in ("popjax", "tests", "benchmarks", "pyproject.toml", "README.md"):
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-            copy(ROOT / name, Path(place) / name)
-        (Path(place) / "popjax" / f"{mutant.module}.py").write_text(code, encoding="utf-8")
-        file, *selection = mutant.tests.split(maxsplit=2)
-        options = ["--all", "-x", "-q", "-n", "2", "-p", "no:cacheprovider", f"tests/{file}", *selection]
-        command = [sys.executable, "-m", "pytest", *options]
-        environment = {**os.environ, "PYTHONPATH": place}
-        done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
-        if done.returncode and "\nFAILED " not in done.stdout:
-            raise LookupError(f"its tests cannot run, so nothing was tested: {mutant.tests}")
-        return done.returncode == 0
+def changed_since(commit: str) -> dict[str, set[int]]:
+    """The lines of each module that differ from a commit's."""
+    command = ["git", "diff", "-U0", commit, "--", "popjax/*.py"]
+    lines: dict[str, set[int]] = {}
+    for text in subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines():
+        if text.startswith("+++ b/"):
+            module = lines.setdefault(text[6:], set())
+        elif match := re.match(r"@@ \S+ \+(\d+)(?:,(\d+))? @@", text):
+            first, count = int(match[1]), int(match[2] or 1)
+            module.update(range(first, first + count))
+    return lines
 
 
-def main() -> int:
-    """Print a row a mutant; returns 1 if one survives, or cannot be made."""
+def copied(place: Path) -> Path:
+    """A copy of what git knows of, and of what is new."""
+    if not place.exists():
+        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        for name in subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout.decode().split("\0"):
+            if (ROOT / name).is_file():
+                (place / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, place / name)
+    return place
+
+
+def run(place: Path, arguments: list[str], timeout: float, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in a copy, at most so many seconds, and end whatever it started."""
+    settings = {**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1", **environment}
+    where = {"cwd": place, "env": settings, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    process = subprocess.Popen([sys.executable, *arguments], start_new_session=True, **where)
+    try:
+        said, code = process.communicate(timeout=timeout)[0], process.returncode
+    except subprocess.TimeoutExpired:
+        said, code = "hangs", -1
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(arguments, code, said, "")
+
+
+def covered(place: Path, file: str, out: Path) -> Covered:
+    """Run a test file under coverage, with the processes that it starts."""
+    from coverage import CoverageData
+
+    data = out / "coverage" / Path(file).stem
+    shutil.rmtree(data, ignore_errors=True)
+    data.mkdir(parents=True)
+    settings = data.with_suffix(".rc")
+    settings.write_text(
+        f"[run]\nsource = {place}/popjax\nparallel = true\npatch = subprocess, fork, _exit\ncore = sysmon\n"
+        f"data_file = {data}/data\ndisable_warnings = no-data-collected, module-not-imported, no-sysmon\n"
+    )
+    started = time.perf_counter()
+    done = run(place, ["-m", "coverage", "run", f"--rcfile={settings}", *PYTEST, file], 3600)
+    seconds = time.perf_counter() - started
+    lines: dict[str, set[int]] = {}
+    for part in data.iterdir():
+        measured = CoverageData(str(part))
+        measured.read()
+        for name in measured.measured_files():
+            module = Path(name).relative_to(place).as_posix()
+            lines.setdefault(module, set()).update(measured.lines(name) or ())
+    if done.returncode:
+        (data.parent / f"{data.name}.log").write_text(done.stdout)
+    shutil.rmtree(data)
+    return Covered({module: sorted(numbers) for module, numbers in lines.items()}, seconds, done.returncode == 0)
+
+
+def made(place: Path, defect: Defect, suite: dict[str, Covered]) -> dict[str, Any]:
+    """Make a defect, run the test files that run its line until one fails, and take it back."""
+    files = [file for file, of in suite.items() if of.passed and defect.line in of.lines.get(defect.module, ())]
+    files.sort(key=lambda file: suite[file].seconds * sum(map(len, suite[file].lines.values())))  # special ones first
+    source = (place / defect.module).read_bytes()
+    started = time.perf_counter()
+    try:
+        (place / defect.module).write_bytes(source[: defect.start] + defect.new.encode() + source[defect.end :])
+        done = run(place, [*PYTEST, "-x", *files], 120 + 4 * sum(suite[file].seconds for file in files))
+    finally:
+        (place / defect.module).write_bytes(source)
+    by = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE) or [done.stdout[-200:]]
+    caught = done.returncode != 0
+    return {"caught": caught, "by": by[0] if caught else "", "files": len(files),
+            "seconds": round(time.perf_counter() - started), **defect._asdict()}  # fmt: skip
+
+
+def measured(out: Path, names: list[str], wanted: Any, workers: int) -> Iterator[dict[str, Any]]:
+    """The outcome of each defect that `wanted` draws of the lines that the suite runs, as they come."""
+    places: queue.Queue[Path] = queue.Queue()
+    for number in range(workers):
+        places.put(copied(out / f"copy-{number}"))
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+
+        def each(work: Any, items: list[Any]) -> Iterator[Any]:
+            def on(item: Any) -> Any:
+                place = places.get()
+                try:
+                    return work(place, item)
+                finally:
+                    places.put(place)
+
+            try:
+                yield from (
+                    done.result() for done in concurrent.futures.as_completed(pool.submit(on, i) for i in items)
+                )
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+        file = out / "covered.json"
+        known = json.loads(file.read_text()) if file.exists() else {}
+        missing = [name for name in names if name not in known]
+        for name, result in each(lambda place, name: (name, covered(place, name, out)), missing):
+            known[name] = result
+            file.write_text(json.dumps(known))
+            print(f"{result.seconds:6.0f} s {name}{'' if result.passed else ' FAILS and is left out'}", flush=True)
+        suite = {name: Covered(*known[name]) for name in names}
+        lines: dict[str, set[int]] = {}
+        for result in suite.values():
+            for module, numbers in result.lines.items():
+                lines.setdefault(module, set()).update(numbers)
+        outcomes = out / "outcomes.jsonl"
+        before = read(outcomes) if outcomes.exists() else []
+        done = {Defect(*(one[name] for name in Defect._fields)) for one in before}
+        yield from before
+        todo = [defect for defect in wanted(lines) if defect not in done]
+        for outcome in each(lambda place, defect: made(place, defect, suite), todo):
+            with outcomes.open("a") as stream:
+                stream.write(json.dumps(outcome) + "\n")
+            yield outcome
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def compared(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> str:
+    """The difference of two shares of caught defects, paired, with its 95 % interval."""
+    key = lambda one: tuple(one[name] for name in Defect._fields)
+    before, after = ({key(one): one["caught"] for one in outcomes} for outcomes in (old, new))
+    both = sorted(before.keys() & after.keys())
+    differences = [after[one] - before[one] for one in both]
+    mean = sum(differences) / len(both)
+    error = math.sqrt(sum((value - mean) ** 2 for value in differences) / (len(both) - 1) / len(both))
+    shares = (sum(before[one] for one in both) / len(both), sum(after[one] for one in both) / len(both))
+    return (
+        f"{len(both)} defects: {shares[0]:.1%} caught before, {shares[1]:.1%} after; {differences.count(1)} newly, "
+        f"{differences.count(-1)} no longer; difference {mean:+.1%}, from {mean - 1.96 * error:+.1%} to "
+        f"{mean + 1.96 * error:+.1%}"
+    )
+
+
+def main() -> None:
+    """Print a line a defect, then those that live and the share that is caught."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("words", nargs="*", help="of names, modules or tests; all mutants without")
-    parser.add_argument("--stand", action="store_true", help="make them, and run nothing")
+    everything = [f"tests/{path.name}" for path in sorted((ROOT / "tests").glob("test_*.py"))]
+    parser.add_argument("tests", nargs="*", default=everything, help="test files, tests/test_x.py; all without")
+    parser.add_argument("--since", metavar="COMMIT", help="only of lines that differ from this commit's")
+    parser.add_argument("--number", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--defects", type=Path, help="those of these outcomes, instead of drawing")
+    parser.add_argument("--out", type=Path, help="where coverage, copies and outcomes are kept")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--compare", type=Path, nargs=2, metavar=("OLD", "NEW"))
     options = parser.parse_args()
-    faults = 0
-    for mutant in MUTANTS:
-        text = f"{mutant.name} {mutant.module} {mutant.tests}"
-        if options.words and not any(word in text for word in options.words):
-            continue
-        try:
-            outcome = "stands" if options.stand and broken(mutant) else "SURVIVES" if survives(mutant) else "caught"
-        except LookupError as error:
-            outcome = f"IMPOSSIBLE ({error})"
-        faults += outcome.isupper() or outcome.startswith("IMPOSSIBLE")
-        if not (options.stand and outcome == "stands"):
-            print(f"{outcome:9} {mutant.name:28} {mutant.tests}", flush=True)
-    return int(faults > 0)
+    if options.compare:
+        print(compared(*map(read, options.compare)))
+        return
+
+    def wanted(lines: dict[str, set[int]]) -> list[Defect]:
+        if options.defects:
+            return [Defect(*(one[name] for name in Defect._fields)) for one in read(options.defects)]
+        if options.since:
+            changed = changed_since(options.since)
+            lines = {module: numbers & changed[module] for module, numbers in lines.items() if module in changed}
+        return drawn(lines, options.number, options.seed)
+
+    with tempfile.TemporaryDirectory() as temporary:
+        outcomes = []
+        for one in measured((options.out or Path(temporary)).absolute(), options.tests, wanted, options.workers):
+            outcomes.append(one)
+            what = f"caught by {one['by'].splitlines()[-1]}" if one["caught"] else f"LIVES in {one['files']} files"
+            print(f"{len(outcomes):3} {one['seconds']:4} s {one['module']}:{one['line']} {what}", flush=True)
+    living = [one for one in outcomes if not one["caught"]]
+    for one in sorted(living, key=lambda one: (not one["module"].startswith(LOOKED_AT), one["module"], one["line"])):
+        print(f"\n{one['module']}:{one['line']}\n- {one['old']}\n+ {one['new']}")
+    print(f"\n{len(outcomes) - len(living)} of {len(outcomes)} caught")
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import COLLECTED
 
 from popjax.commands import cli
 
@@ -21,11 +20,6 @@ BLOCKS = {
         for block in re.findall(rf"^ *```{language}\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE)
     ]
     for language in ("python", "bash")
-}
-LINES = {  # (some are slow proofs, some are not) -> what runs all tests of a promise
-    (False, True): "`pytest`",
-    (True, True): "`pytest`, all of it `--all`",
-    (True, False): "`pytest --all`",
 }
 COMMANDS = sorted({line.strip() for _, block in BLOCKS["bash"] for line in block.splitlines()})
 LINKS = sorted({(name, link) for name, text in TEXTS.items() for link in re.findall(r"\]\(([^)\s]+)\)", text)})
@@ -130,21 +124,3 @@ def test_a_link_leads_somewhere(name, link):
     assert path.exists()
     if anchor:
         assert anchor in anchors(path.read_text(encoding="utf-8"))
-
-
-def test_the_tests_that_are_named_are_there():
-    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", TEXTS["tests/README.md"])
-    assert len(named) > 40
-    for file, test in named:
-        assert f"def {test}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), (file, test)
-
-
-def test_each_promise_says_which_line_runs_it(pytestconfig):
-    """Of the rows whose tests are collected: all, where the whole suite is."""
-    slow = pytestconfig.stash[COLLECTED]
-    for row in re.findall(r"^\| .*`test_\w+\.py::.* \|$", TEXTS["tests/README.md"], re.MULTILINE):
-        tests = re.findall(r"`(test_\w+\.py)::(test_\w+)`", row)
-        if all(test in slow for test in tests):
-            kinds = set().union(*(slow[test] for test in tests))
-            line = LINES[True in kinds, False in kinds]
-            assert row.endswith(f" | {line} |"), row[:80]
