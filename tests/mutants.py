@@ -189,6 +189,7 @@ def run(place: Path, arguments: list[str], timeout: float, **environment: str) -
 def covered(place: Path, file: str, out: Path) -> Covered:
     """Run a test file under coverage, with the processes that it starts."""
     from coverage import CoverageData
+    from coverage.exceptions import DataError
 
     data = out / "coverage" / Path(file).stem
     shutil.rmtree(data, ignore_errors=True)
@@ -204,7 +205,10 @@ def covered(place: Path, file: str, out: Path) -> Covered:
     lines: dict[str, set[int]] = {}
     for part in data.iterdir():
         measured = CoverageData(str(part))
-        measured.read()
+        try:
+            measured.read()
+        except DataError:  # of a process that was killed as it wrote
+            continue
         for name in measured.measured_files():
             module = Path(name).relative_to(place).as_posix()
             lines.setdefault(module, set()).update(measured.lines(name) or ())

@@ -1,25 +1,36 @@
-"""`pj.search` that a flag may stop, as it stops that of a command."""
+"""Searches that are interrupted, and programs that are killed, as by a person."""
 
 import signal
 
 import popjax as pj
-from popjax.engine.trainer import Timer
-from popjax.executors.backend import backend_of
-from popjax.scheduler import NONE
-from popjax.study.request import SearchRequest
-from popjax.study.run import Search
-from popjax.tuning.search_options import SearchOptions
 
 
-def search(task, space=None, *, stop=None, **given):
-    """Once `stop` is set, it ends with the results so far."""
-    return pj.search(task, space, **given) if stop is None else stopped(task, space, stop, **given)
+class Interrupt(pj.Callback):
+    """Ctrl-C at the first call after `stop` is set; keeps the results so far."""
+
+    def __init__(self, stop):
+        self.stop, self.done = stop, False
+
+    def look(self, *_):
+        if self.stop.is_set() and not self.done:
+            self.done = True
+            signal.raise_signal(signal.SIGINT)
+
+    begin = epoch = decision = look
+
+    def end(self, results):
+        self.results = results
 
 
-def stopped(task, space, stop, out=None, resume=False, backend=None, callbacks=(), live=None, **options):
-    backend = backend_of(backend)
-    request = SearchRequest.of(task, space, SearchOptions(**options), backend)
-    return Search(request, backend.made, Timer(stop), callbacks, live).run(out, NONE, resume)
+def search(task, space=None, *, stop=None, callbacks=(), **given):
+    """`pj.search`; once `stop` is set, it ends with the results so far."""
+    if stop is None:
+        return pj.search(task, space, callbacks=callbacks, **given)
+    interrupt = Interrupt(stop)
+    try:
+        return pj.search(task, space, callbacks=[*callbacks, interrupt], **given)
+    except KeyboardInterrupt:
+        return interrupt.results
 
 
 DIES = """
