@@ -1,6 +1,13 @@
 """Searches that are interrupted, and programs that are killed, as by a person."""
 
+import contextlib
+import itertools
+import os
+import shutil
 import signal
+from pathlib import Path
+
+import pytest
 
 import popjax as pj
 
@@ -64,3 +71,35 @@ def killed(python, command, asked, kills):
         assert died.returncode == -signal.SIGKILL, died.stderr
     resumed = command("resume", "run")
     assert resumed.returncode == 0, resumed.stderr
+
+
+def same_files(left, right, names=("trials.parquet", "curves.parquet", "decisions.jsonl")):
+    """The tables of two runs, and what predicts of them, have the same bytes."""
+    best = sorted(path.relative_to(left).as_posix() for path in (left / "best").glob("*"))
+    assert best == sorted(path.relative_to(right).as_posix() for path in (right / "best").glob("*"))
+    for name in (*names, *best):
+        assert (left / name).read_bytes() == (right / name).read_bytes(), name
+
+
+@contextlib.contextmanager
+def always_committed():
+    """Whatever is trained is committed at once, so that short runs have as many commits as long ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("popjax.engine.checkpoint.EVERY", 0.0)
+        patch.setattr("popjax.engine.checkpoint.SHARE", float("inf"))
+        yield
+
+
+@contextlib.contextmanager
+def copied_at(directory, number, copy):
+    """What a kill would leave: the directory as it is before its `number`-th rename meanwhile; no copy without."""
+    replace, left = os.replace, itertools.count(-number, 1)
+
+    def counting(source, target):
+        if Path(target).is_relative_to(directory) and next(left) == 0:
+            shutil.copytree(directory, copy, symlinks=True)
+        replace(source, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", counting)
+        yield
