@@ -6,8 +6,9 @@
     python tests/mutants.py --compare OLD/outcomes.jsonl NEW/outcomes.jsonl
 
 No part of the suite. First each test file runs under coverage, then each defect is made in a copy of the tree, where
-the test files that run its line run until one fails. `--out` keeps what was measured: the same command goes on there.
-A defect that lives may be an equal program; those in engine/, store/ and rules/ are printed first, to be looked at.
+the tests that run its line run until one fails, the special and cheap files first, as far as `--seconds` go. `--out`
+keeps what was measured: the same command goes on there. A defect that lives may be an equal program; those in engine/,
+store/ and rules/ are printed first, to be looked at.
 """
 
 import argparse
@@ -31,9 +32,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 LOOKED_AT = ("popjax/engine/", "popjax/store/", "popjax/rules/")
 PYTEST = ("-m", "pytest", "-n", "0", "-q", "-p", "no:cacheprovider", "--no-header", "-o", "faulthandler_timeout=0")
+SECONDS = "POPJAX_TEST_SECONDS"  # the file in which a run under coverage leaves how long each test takes
 SWAPPED = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
@@ -54,11 +58,28 @@ class Defect(NamedTuple):
 
 
 class Covered(NamedTuple):
-    """What a test file runs: lines of each module below the root; how long it takes, and whether it passes."""
+    """What a test file runs: how long each test takes that passes, and the lines of each module, a bit a line.
 
-    lines: dict[str, list[int]]
-    seconds: float
-    passed: bool
+    `shared` are lines of module fixtures and of processes, which any of its tests may need.
+    """
+
+    seconds: dict[str, float]
+    lines: dict[str, dict[str, int]]
+    shared: dict[str, int]
+
+    def tests(self, defect: Defect) -> list[str]:
+        """Those that run its line, the cheap ones first."""
+        runs = lambda lines: lines.get(defect.module, 0) >> defect.line & 1
+        found = [test for test in self.seconds if runs(self.shared) or runs(self.lines.get(test, {}))]
+        return sorted(found, key=self.seconds.__getitem__)
+
+    def all_lines(self) -> dict[str, int]:
+        """Of all its tests."""
+        found = dict(self.shared)
+        for lines in self.lines.values():
+            for module, bits in lines.items():
+                found[module] = found.get(module, 0) | bits
+        return found
 
 
 def variants(node: ast.AST) -> Iterator[ast.AST]:
@@ -173,7 +194,12 @@ def copied(place: Path) -> Path:
 
 def run(place: Path, arguments: list[str], timeout: float, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run Python in a copy, at most so many seconds, and end whatever it started."""
-    settings = {**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1", **environment}
+    settings = {
+        **os.environ,
+        "PYTHONPATH": f"{place}{os.pathsep}{place / 'tests'}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **environment,
+    }
     where = {"cwd": place, "env": settings, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     process = subprocess.Popen([sys.executable, *arguments], start_new_session=True, **where)
     try:
@@ -186,6 +212,45 @@ def run(place: Path, arguments: list[str], timeout: float, **environment: str) -
     return subprocess.CompletedProcess(arguments, code, said, "")
 
 
+def seen_by(test: str) -> None:
+    """Coverage counts what runs from here on as run by this test; "": shared by all of the file.
+
+    The core of `sys.monitoring` reports a line once, unless it is told to begin again.
+    """
+    from coverage import Coverage
+
+    if (coverage := Coverage.current()) is not None:
+        coverage.switch_context(test)
+        sys.monitoring.restart_events()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: Any) -> Any:
+    """With `-p mutants`, as the two below."""
+    seen_by(item.nodeid)
+    try:
+        return (yield)
+    finally:
+        seen_by("")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: Any, request: Any) -> Any:
+    if fixturedef.scope == "function":
+        return (yield)
+    seen_by("")
+    try:
+        return (yield)
+    finally:
+        if isinstance(request._pyfuncitem, pytest.Item):
+            seen_by(request._pyfuncitem.nodeid)
+
+
+def pytest_runtest_logreport(report: Any) -> None:
+    with open(os.environ[SECONDS], "a") as stream:
+        stream.write(json.dumps([report.nodeid, report.duration, report.outcome]) + "\n")
+
+
 def covered(place: Path, file: str, out: Path) -> Covered:
     """Run a test file under coverage, with the processes that it starts."""
     from coverage import CoverageData
@@ -194,15 +259,25 @@ def covered(place: Path, file: str, out: Path) -> Covered:
     data = out / "coverage" / Path(file).stem
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir(parents=True)
-    settings = data.with_suffix(".rc")
+    settings, reports = data.with_suffix(".rc"), data.with_suffix(".seconds")
     settings.write_text(
         f"[run]\nsource = {place}/popjax\nparallel = true\npatch = subprocess, fork, _exit\ncore = sysmon\n"
-        f"data_file = {data}/data\ndisable_warnings = no-data-collected, module-not-imported, no-sysmon\n"
+        f"data_file = {data}/data\ndisable_warnings = no-data-collected, module-not-imported, no-sysmon, "
+        "no-sysmon-context\n"
     )
-    started = time.perf_counter()
-    done = run(place, ["-m", "coverage", "run", f"--rcfile={settings}", *PYTEST, file], 3600)
-    seconds = time.perf_counter() - started
-    lines: dict[str, set[int]] = {}
+    reports.unlink(missing_ok=True)
+    under = ["-m", "coverage", "run", f"--rcfile={settings}", *PYTEST, "-p", "mutants", file]
+    done = run(place, under, 3600, **{SECONDS: str(reports)})
+    if done.returncode:
+        (data.parent / f"{data.name}.log").write_text(done.stdout)
+    seconds: dict[str, float] = {}
+    failed = set()
+    for line in reports.read_text().splitlines():
+        test, duration, outcome = json.loads(line)
+        seconds[test] = seconds.get(test, 0.0) + duration
+        if outcome != "passed":
+            failed.add(test)
+    result = Covered({test: of for test, of in seconds.items() if test not in failed}, {}, {})
     for part in data.iterdir():
         measured = CoverageData(str(part))
         try:
@@ -211,78 +286,105 @@ def covered(place: Path, file: str, out: Path) -> Covered:
             continue
         for name in measured.measured_files():
             module = Path(name).relative_to(place).as_posix()
-            lines.setdefault(module, set()).update(measured.lines(name) or ())
-    if done.returncode:
-        (data.parent / f"{data.name}.log").write_text(done.stdout)
+            for line, contexts in measured.contexts_by_lineno(name).items():
+                for test in contexts:
+                    lines = result.lines.setdefault(test, {}) if test in result.seconds else result.shared
+                    lines[module] = lines.get(module, 0) | 1 << line
     shutil.rmtree(data)
-    return Covered({module: sorted(numbers) for module, numbers in lines.items()}, seconds, done.returncode == 0)
+    return result
 
 
-def made(place: Path, defect: Defect, suite: dict[str, Covered]) -> dict[str, Any]:
-    """Make a defect, run the test files that run its line until one fails, and take it back."""
-    files = [file for file, of in suite.items() if of.passed and defect.line in of.lines.get(defect.module, ())]
-    files.sort(key=lambda file: suite[file].seconds * sum(map(len, suite[file].lines.values())))  # special ones first
-    source = (place / defect.module).read_bytes()
+def chosen(suite: dict[str, Covered], defect: Defect, seconds: float) -> tuple[list[str], float]:
+    """The tests that run a defect's line: of special and cheap files first, for about so many seconds in all."""
+    found = [(of, tests) for of in suite.values() if (tests := of.tests(defect))]
+    cost = lambda of, tests: sum(map(of.seconds.__getitem__, tests)) + 1.0  # importing a file costs too
+    special = lambda of: sum(bits.bit_count() for bits in of.all_lines().values())
+    found.sort(key=lambda pair: cost(*pair) * special(pair[0]))
+    wanted, spent = [], 0.0
+    for of, tests in found:
+        for test in tests:
+            if spent < seconds:
+                wanted.append(test)
+                spent += of.seconds[test]
+    return wanted, spent
+
+
+def made(place: Path, defect: Defect, suite: dict[str, Covered], seconds: float) -> dict[str, Any]:
+    """Make a defect, run the tests that run its line until one fails, and take it back."""
+    tests, spent = chosen(suite, defect, seconds)
+    source, names = (place / defect.module).read_bytes(), place / "chosen-tests"
+    names.write_text("\n".join(tests))
     started = time.perf_counter()
     try:
         (place / defect.module).write_bytes(source[: defect.start] + defect.new.encode() + source[defect.end :])
-        done = run(place, [*PYTEST, "-x", *files], 120 + 4 * sum(suite[file].seconds for file in files))
+        done = run(place, [*PYTEST, "-x", f"@{names}"], 120 + 4 * spent)
     finally:
         (place / defect.module).write_bytes(source)
     by = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE) or [done.stdout[-200:]]
     caught = done.returncode != 0
-    return {"caught": caught, "by": by[0] if caught else "", "files": len(files),
+    return {"caught": caught, "by": by[0] if caught else "", "tests": len(tests),
             "seconds": round(time.perf_counter() - started), **defect._asdict()}  # fmt: skip
 
 
-def measured(out: Path, names: list[str], wanted: Any, workers: int) -> Iterator[dict[str, Any]]:
+def each(work: Any, items: list[Any], places: list[Path]) -> Iterator[Any]:
+    """What `work(place, item)` gives, as it comes; each place is used by one at a time."""
+    free: queue.Queue[Path] = queue.Queue()
+    for place in places:
+        free.put(place)
+
+    def on(item: Any) -> Any:
+        place = free.get()
+        try:
+            return work(place, item)
+        finally:
+            free.put(place)
+
+    with concurrent.futures.ThreadPoolExecutor(len(places)) as pool:
+        try:
+            for done in concurrent.futures.as_completed([pool.submit(on, item) for item in items]):
+                yield done.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def measured_suite(out: Path, names: list[str], places: list[Path]) -> dict[str, Covered]:
+    """What each test file runs; what is in `covered.jsonl` is not measured again."""
+    file = out / "covered.jsonl"
+    known = {one["file"]: Covered(*one["covered"]) for one in read(file)}
+    missing = [name for name in names if name not in known]
+    for name, result in each(lambda place, name: (name, covered(place, name, out)), missing, places):
+        known[name] = result
+        append(file, {"file": name, "covered": result})
+        print(f"{sum(result.seconds.values()):6.0f} s {name}", flush=True)
+    return {name: known[name] for name in names}
+
+
+def measured(out: Path, names: list[str], wanted: Any, seconds: float, workers: int) -> Iterator[dict[str, Any]]:
     """The outcome of each defect that `wanted` draws of the lines that the suite runs, as they come."""
-    places: queue.Queue[Path] = queue.Queue()
-    for number in range(workers):
-        places.put(copied(out / f"copy-{number}"))
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+    places = [copied(out / f"copy-{number}") for number in range(workers)]
+    suite = measured_suite(out, names, places)
+    lines: dict[str, set[int]] = {}
+    for of in suite.values():
+        for module, bits in of.all_lines().items():
+            lines.setdefault(module, set()).update(line for line in range(bits.bit_length()) if bits >> line & 1)
+    outcomes = out / "outcomes.jsonl"
+    before = read(outcomes)
+    done = {Defect(*(one[name] for name in Defect._fields)) for one in before}
+    yield from before
+    todo = [defect for defect in wanted(lines) if defect not in done]
+    for outcome in each(lambda place, defect: made(place, defect, suite, seconds), todo, places):
+        append(outcomes, outcome)
+        yield outcome
 
-        def each(work: Any, items: list[Any]) -> Iterator[Any]:
-            def on(item: Any) -> Any:
-                place = places.get()
-                try:
-                    return work(place, item)
-                finally:
-                    places.put(place)
 
-            try:
-                yield from (
-                    done.result() for done in concurrent.futures.as_completed(pool.submit(on, i) for i in items)
-                )
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-
-        file = out / "covered.json"
-        known = json.loads(file.read_text()) if file.exists() else {}
-        missing = [name for name in names if name not in known]
-        for name, result in each(lambda place, name: (name, covered(place, name, out)), missing):
-            known[name] = result
-            file.write_text(json.dumps(known))
-            print(f"{result.seconds:6.0f} s {name}{'' if result.passed else ' FAILS and is left out'}", flush=True)
-        suite = {name: Covered(*known[name]) for name in names}
-        lines: dict[str, set[int]] = {}
-        for result in suite.values():
-            for module, numbers in result.lines.items():
-                lines.setdefault(module, set()).update(numbers)
-        outcomes = out / "outcomes.jsonl"
-        before = read(outcomes) if outcomes.exists() else []
-        done = {Defect(*(one[name] for name in Defect._fields)) for one in before}
-        yield from before
-        todo = [defect for defect in wanted(lines) if defect not in done]
-        for outcome in each(lambda place, defect: made(place, defect, suite), todo):
-            with outcomes.open("a") as stream:
-                stream.write(json.dumps(outcome) + "\n")
-            yield outcome
+def append(file: Path, line: dict[str, Any]) -> None:
+    with file.open("a") as stream:
+        stream.write(json.dumps(line) + "\n")
 
 
 def read(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().splitlines()]
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def compared(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> str:
@@ -310,6 +412,7 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--defects", type=Path, help="those of these outcomes, instead of drawing")
+    parser.add_argument("--seconds", type=float, default=120.0, help="of tests for each defect, at most about so many")
     parser.add_argument("--out", type=Path, help="where coverage, copies and outcomes are kept")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--compare", type=Path, nargs=2, metavar=("OLD", "NEW"))
@@ -328,9 +431,10 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as temporary:
         outcomes = []
-        for one in measured((options.out or Path(temporary)).absolute(), options.tests, wanted, options.workers):
+        out = (options.out or Path(temporary)).absolute()
+        for one in measured(out, options.tests, wanted, options.seconds, options.workers):
             outcomes.append(one)
-            what = f"caught by {one['by'].splitlines()[-1]}" if one["caught"] else f"LIVES in {one['files']} files"
+            what = f"caught by {one['by'].splitlines()[-1]}" if one["caught"] else f"LIVES in {one['tests']} tests"
             print(f"{len(outcomes):3} {one['seconds']:4} s {one['module']}:{one['line']} {what}", flush=True)
     living = [one for one in outcomes if not one["caught"]]
     for one in sorted(living, key=lambda one: (not one["module"].startswith(LOOKED_AT), one["module"], one["line"])):
