@@ -52,6 +52,22 @@ def refused(*names, error=ValueError):
     assert [name for name in map(str, names) if name not in line] == [], line
 
 
+@contextlib.contextmanager
+def compilations():
+    """The names of the programs that XLA compiles meanwhile."""
+    names = []
+
+    def listen(event, duration, **details):
+        if event == "/jax/core/compile/backend_compile_duration":
+            names.append(details.get("fun_name", "?"))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield names
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
 def soaked(values, quick=1):
     """The parameters of a test, of which all but the first `quick` are slow proofs."""
     values = [value if isinstance(value, tuple) else (value,) for value in values]

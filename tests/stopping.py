@@ -1,6 +1,7 @@
 """Searches that are interrupted, and programs that are killed, as by a person."""
 
 import contextlib
+import fcntl
 import itertools
 import os
 import shutil
@@ -79,6 +80,15 @@ def same_files(left, right, names=("trials.parquet", "curves.parquet", "decision
     assert best == sorted(path.relative_to(right).as_posix() for path in (right / "best").glob("*"))
     for name in (*names, *best):
         assert (left / name).read_bytes() == (right / name).read_bytes(), name
+
+
+@contextlib.contextmanager
+def held(directory):
+    """Another process writes to a directory; BlockingIOError where one does."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
 
 
 @contextlib.contextmanager
