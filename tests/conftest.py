@@ -6,7 +6,9 @@
 
 import contextlib
 import functools
+import gc
 import shutil
+import signal
 import warnings
 import zlib
 from collections import OrderedDict
@@ -34,6 +36,7 @@ PROOFS = {
 }
 PARTS = {"soak": 16, "notebook": 1}  # of how many parts `--part` runs one; of 5 where none is named
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job of a shell ignores
 hypothesis.settings.register_profile("any machine", deadline=None)  # an example may wait for the others' programs
 hypothesis.settings.load_profile("any machine")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -229,6 +232,15 @@ def environment(tmp_path):
     """The environment of a command: an empty HOME, and the programs that other tests have compiled."""
     (tmp_path / "home").mkdir()
     return {"HOME": str(tmp_path / "home"), "UV": "", **warm.CACHE}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def let_go():
+    """Programs and results of a file are not kept for the next one."""
+    yield
+    COMPILER._programs.clear()
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,8 @@ import itertools
 import os
 import shutil
 import signal
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -17,12 +19,22 @@ class Interrupt(pj.Callback):
     """Ctrl-C at the first call after `stop` is set; keeps the results so far."""
 
     def __init__(self, stop):
-        self.stop, self.done = stop, False
+        self.stop, self.done, self.answered, self.stderr = stop, False, threading.Event(), sys.stderr
+
+    def write(self, text):
+        """What stderr gets: the answer to Ctrl-C is a line."""
+        if self.done:
+            self.answered.set()
+        return self.stderr.write(text)
+
+    def flush(self):
+        self.stderr.flush()
 
     def look(self, *_):
         if self.stop.is_set() and not self.done:
             self.done = True
             signal.raise_signal(signal.SIGINT)
+            self.answered.wait(60)
 
     begin = epoch = decision = look
 
@@ -36,7 +48,8 @@ def search(task, space=None, *, stop=None, callbacks=(), **given):
         return pj.search(task, space, callbacks=callbacks, **given)
     interrupt = Interrupt(stop)
     try:
-        return pj.search(task, space, callbacks=[*callbacks, interrupt], **given)
+        with contextlib.redirect_stderr(interrupt):
+            return pj.search(task, space, callbacks=[*callbacks, interrupt], **given)
     except KeyboardInterrupt:
         return interrupt.results
 

@@ -1,11 +1,13 @@
-"""The same search on any executor: the same bytes, whatever workers do, and no work left behind."""
+"""The same search on any executor: the same bytes, whatever workers do, and no work left behind.
+
+Imports the traits of an executor, which authors of one give, and the workers, whose caches a worker that is new lacks.
+"""
 
 import contextlib
 import gc
 import logging
 import multiprocessing
 import os
-import queue
 import random
 import re
 import signal
@@ -19,19 +21,15 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import steering_task
 import stopping
 import warm
-from conftest import soaked
+from conftest import refused, soaked
 from sklearn.datasets import load_digits
 
 import popjax as pj
-from popjax.engine.backends import remote
 from popjax.engine.backends import work as workers
 from popjax.engine.backends.renewable_executor import Traits
-from popjax.executors.dask import Dask
-from popjax.executors.processes import Processes
-from popjax.executors.slurm import Slurm
-from popjax.tuning.callbacks.progress import Lines
 
 FILES = ("trials.parquet", "curves.parquet", "decisions.jsonl", "best/arrays.safetensors")
 SPACE = pj.Space(
@@ -49,41 +47,48 @@ SEARCHES = {
     "folds": dict(epochs=2, folds=2, repeats=2, plan="buckets"),
     "rests": dict(epochs=8, folds=2, rank=pj.best("val_loss", at="best", patience=1, keep=3)),
     "cnn": dict(epochs=1),
+    "everything": dict(epochs=steering_task.EPOCHS, trials=11, scheduler=steering_task.everything),
+    "set before it begins": dict(epochs=2, trials=4, scheduler=steering_task.sets_once(4, 3, ends=(0, 2), rate=0.5)),
 }
-
-
-@pytest.fixture(scope="module")
-def two_processes():
-    """Two processes, which share what other tests have compiled."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in warm.CACHE.items():
-            patch.setenv(name, value)
-        pool = Processes(2)
-        yield pool
-        pool.shutdown()
-
-
-@pytest.fixture(scope="module")
-def dask():
-    """A cluster of two worker processes."""
-    from distributed import LocalCluster
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in warm.CACHE.items():
-            patch.setenv(name, value)
-        options = dict(dashboard_address=":0", worker_dashboard_address=":0", silence_logs=logging.ERROR)
-        with LocalCluster(n_workers=2, threads_per_worker=1, **options) as cluster:
-            executor = Dask(cluster)
-            yield executor
-            executor.shutdown()
 
 
 def case(name, rows):
     """The task, the space and the arguments of a search."""
+    asked = {"trials": 12, "seed": 2, **SEARCHES[name]}
+    if callable(asked.get("scheduler")):
+        return steering_task.TASK, steering_task.SPACE, asked
     if name == "cnn":
         x, y = load_digits(return_X_y=True)
-        return pj.supervised((x[:300].reshape(-1, 8, 8), y[:300]), model="cnn"), CNN, {"trials": 4, **SEARCHES[name]}
-    return pj.supervised(rows), SPACE, {"trials": 12, "seed": 2, "rank": pj.best(keep=3), **SEARCHES[name]}
+        return pj.supervised((x[:300].reshape(-1, 8, 8), y[:300]), model="cnn"), CNN, asked | {"trials": 4}
+    return pj.supervised(rows), SPACE, {"rank": pj.best(keep=3), **asked}
+
+
+@pytest.fixture(scope="module")
+def shared_programs():
+    """Worker processes share what other tests have compiled."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in warm.CACHE.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="module")
+def two_processes(shared_programs):
+    from popjax.executors.processes import Processes
+
+    pool = Processes(2)
+    yield pool
+    pool.shutdown()
+
+
+@pytest.fixture(scope="module")
+def dask(shared_programs):
+    """A cluster of two worker processes."""
+    from distributed import LocalCluster
+
+    options = dict(dashboard_address=":0", worker_dashboard_address=":0", silence_logs=logging.ERROR)
+    with LocalCluster(n_workers=2, threads_per_worker=1, **options) as cluster:
+        yield f"dask:{cluster.scheduler_address}"
 
 
 @pytest.mark.engine
@@ -101,53 +106,71 @@ def test_the_same_bytes_everywhere(where, name, rows, request, tmp_path):
         assert (tmp_path / "here" / file).read_bytes() == (tmp_path / "there" / file).read_bytes(), file
 
 
-class Unreliable:
-    """An executor that delays, reorders, repeats, loses and fails work, and whose workers forget, by a seeded plan."""
+class Scripted:
+    """An executor in this process, which treats each unit as `fate(executor, trials)` says.
 
-    traits = Traits(patience=0.03)
+    Attributes:
+        traits: units of one member and epoch each, unless `seconds` is given.
+        refused: the trial whose units it does not take.
+        room: how many units it takes at a time; it begins with them once it has refused five others.
+        done: how many units it has trained.
+        over: set when it is shut down.
+    """
 
-    def __init__(self, seed):
-        self.chance = random.Random(seed)
-        self.waiting = queue.SimpleQueue()
-        self.over = threading.Event()
-        self.broken = False
-        self.thread = threading.Thread(target=self.serve, daemon=True)
-        self.thread.start()
+    def __init__(self, fate=None, *, seed=None, seconds=1e-9, patience=None, room=None, refused=None):
+        self.fate, self.chance = fate or (lambda executor, trials: "done"), seed and random.Random(seed)
+        self.traits, self.room, self.refused = Traits(seconds=seconds, patience=patience), room, refused
+        self.waiting, self.changed = [], threading.Condition()
+        self.done, self.full, self.broken, self.over = 0, 0, False, threading.Event()
+        threading.Thread(target=self.serve, daemon=True).start()
 
     def submit(self, fn, *args):
-        if self.broken:
-            raise BrokenExecutor("broken already")
-        future = Future()
-        self.waiting.put((future, fn, args))
-        return future
+        trials = args[0].members.trial.tolist()
+        with self.changed:
+            if self.broken:
+                raise BrokenExecutor("broken already")
+            if self.refused in trials:
+                raise OSError("no room for it")
+            if len(self.waiting) == self.room:
+                self.full += 1
+                raise RuntimeError("the queue is full")
+            self.waiting.append((Future(), trials, fn, args))
+            self.changed.notify()
+            return self.waiting[-1][0]
 
     def shutdown(self, wait=True):
         self.over.set()
 
     def serve(self):
-        held = []
-        while not self.over.is_set():
-            with contextlib.suppress(queue.Empty):
-                held.append(self.waiting.get(timeout=0.002))
-            self.chance.shuffle(held)
-            while held and (self.waiting.empty() or self.chance.random() < 0.5):
-                self.treat(*held.pop())
+        while not (self.over.is_set() or self.broken):
+            with self.changed:
+                if self.changed.wait_for(lambda: self.waiting and (self.room is None or self.full >= 5), 0.01):
+                    at = self.chance.randrange(len(self.waiting)) if self.chance else 0
+                    future, trials, fn, args = self.waiting[at]
+                    self.treat(self.fate(self, trials), future, fn, args)
+                    del self.waiting[at : at + 1]
 
-    def treat(self, future, fn, args):
-        fate = self.chance.random()
-        if fate < 0.03 or not future.set_running_or_notify_cancel():
-            return  # lost, or not wanted
-        if fate < 0.12:
-            self.broken = fate < 0.05
-            future.set_exception(BrokenExecutor("a worker died") if self.broken else OSError("connection lost"))
-            return
-        if fate < 0.2:
-            workers.TASK_CACHE._known.clear()  # a new worker
-        if fate < 0.25:
-            time.sleep(0.04)  # so long that the unit is given to another one
-        if fate < 0.3:
-            fn(*args)  # twice
-        future.set_result(fn(*args))
+    def treat(self, fate, future, fn, args):
+        if fate == "breaks":  # as a standard pool does: all units fail at once
+            self.broken = True
+            for each, *_ in self.waiting:
+                if each.set_running_or_notify_cancel():
+                    each.set_exception(BrokenExecutor("a worker died"))
+            self.waiting = []
+        elif fate == "lost" or not future.set_running_or_notify_cancel():
+            pass
+        elif fate == "fails":
+            future.set_exception(OSError("connection lost"))
+        else:
+            if fate == "forgets":
+                workers.TASK_CACHE._known.clear()  # a new worker
+            if fate == "late":
+                time.sleep(0.04)  # so long that the unit is given to another one
+            if fate == "twice":
+                fn(*args)
+            answer = fn(*args)
+            self.done += isinstance(answer, workers.Done)
+            future.set_result(answer)
 
 
 def walk(key, hparams, data):
@@ -164,26 +187,81 @@ WALK = pj.Task(walk, step, ())
 WALKS = pj.Space(start=pj.uniform(-1, 1), rate=pj.log_uniform(0.01, 1))
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("part", range(4))
-def test_an_unreliable_executor_changes_no_byte(part, monkeypatch):
-    """200 plans of delays, duplicates, other orders, lost answers, errors and broken pools."""
-    monkeypatch.setattr(remote, "POLL", 0.002)
-    asked = dict(trials=7, epochs=3, scheduler="pbt(warmup=1)" if part % 2 else None)
-    asked |= dict(rank=pj.best("loss", at="best", patience=1, keep=7)) if part > 1 else {}
-    here = pj.search(WALK, WALKS, **asked)
-    for seed in range(50 * part, 50 * part + 50):
-        made = []
+def assert_same(one, other, trials=None):
+    """Curves, points and states have the same bits; or curves and points of these trials alone."""
+    rows = slice(None) if trials is None else trials
+    for table in ("curves", "points"):
+        bits = lambda results, table=table: {n: a[rows].tobytes() for n, a in getattr(results, table).items()}
+        assert bits(one) == bits(other)
+    states = lambda results: {t: {n: a.tobytes() for n, a in s.items()} for t, s in results.states.items()}
+    assert trials is not None or states(one) == states(other)
 
-        def make(seed=seed, made=made):
-            made.append(Unreliable(1000 * seed + len(made)))
-            return made[-1]
 
-        there = pj.search(WALK, WALKS, backend=pj.Remote(make, retries=100), **asked)
-        assert here.curves["loss"].tobytes() == there.curves["loss"].tobytes(), seed
-        assert {n: c.tobytes() for n, c in here.points.items()} == {n: c.tobytes() for n, c in there.points.items()}
-        assert same_states(here, there)
-        assert all(executor.over.is_set() for executor in made)
+@pytest.mark.parametrize("seed", soaked(range(100), 3))
+def test_an_unreliable_executor_changes_no_byte(seed):
+    """Delays, duplicates, other orders, lost answers, errors, workers that forget, and pools that break."""
+    chance, made = random.Random(seed), []
+    fates = ["done"] * 14 + ["lost", "fails", "forgets", "late", "twice", "breaks"]
+    asked = dict(trials=7, epochs=3, scheduler="pbt(warmup=1)" if seed % 2 else None)
+    asked |= dict(rank=pj.best("loss", at="best", patience=1, keep=7)) if seed % 4 > 1 else {}
+
+    def make():
+        made.append(Scripted(lambda *_: chance.choice(fates), seed=1 + len(made), seconds=2.0, patience=0.03))
+        return made[-1]
+
+    there = pj.search(WALK, WALKS, backend=pj.Remote(make, retries=100), **asked)
+    assert_same(there, pj.search(WALK, WALKS, **asked))
+    assert all(executor.over.is_set() for executor in made)
+
+
+@pytest.mark.parametrize("fate", ["breaks", "refused", "fails"])
+@pytest.mark.parametrize("bad", [0, 5, 19])
+def test_a_unit_that_fails_each_time_is_given_up_alone(fate, bad, caplog):
+    """Though others fail with it each time its pool breaks, and which unit broke it is unknown."""
+    fated = lambda executor, trials: fate if bad in trials else "done"
+    make = lambda: Scripted(refused=bad) if fate == "refused" else Scripted(fated)
+    there = pj.search(WALK, WALKS, trials=20, epochs=3, backend=pj.Remote(make, retries=2))
+    assert np.flatnonzero(there.stopped).tolist() == [bad]
+    assert f"trial {bad}: given up after 2 failed tries" in caplog.text
+    assert_same(there, pj.search(WALK, WALKS, trials=20, epochs=3), np.arange(20) != bad)
+
+
+def test_an_executor_that_is_full_for_a_while_loses_nothing():
+    """It takes two units, and begins with them after more looks than there are tries."""
+    there = pj.search(WALK, WALKS, trials=6, epochs=2, backend=pj.Remote(lambda: Scripted(room=2), retries=2))
+    assert_same(there, pj.search(WALK, WALKS, trials=6, epochs=2))
+
+
+def test_units_of_any_work_train_to_the_end(rows):
+    task = pj.supervised(rows)  # whose cost is known
+    there = pj.search(task, SPACE, trials=4, epochs=3, backend=lambda: Scripted(seconds=float("inf")))
+    assert_same(there, pj.search(task, SPACE, trials=4, epochs=3))
+
+
+class Silent(Scripted):
+    def submit(self, fn, *args):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("second", "names"),
+    [
+        (lambda: 1 / 0, ["ZeroDivisionError"]),
+        (lambda: None, ["submit"]),
+        (lambda: Silent(), ["submit", "NoneType"]),
+    ],
+)
+def test_an_executor_that_cannot_be_made_again_loses_nothing(second, names, tmp_path):
+    """The run ends with the error, and with what was trained before it."""
+    lease = lambda executor, trials: "done" if executor.done < 7 else "breaks"
+    makes = iter([lambda: Scripted(lease), second])
+    asked = dict(trials=3, epochs=4, out=tmp_path / "run")
+    with refused(*names):
+        pj.search(WALK, WALKS, **asked, backend=lambda: next(makes)())
+    rest = Scripted()
+    there = pj.search(WALK, WALKS, **asked, resume=True, backend=rest)
+    assert rest.done == 3 * 4 - 7
+    assert_same(there, pj.search(WALK, WALKS, trials=3, epochs=4))
 
 
 class Here(ThreadPoolExecutor):
@@ -192,11 +270,6 @@ class Here(ThreadPoolExecutor):
     def __init__(self):
         super().__init__(1)
         self.open = True
-
-    @classmethod
-    def into(cls, made):
-        """A function that makes one and appends it to `made`."""
-        return lambda: made.append(cls()) or made[-1]
 
     def shutdown(self, *args, **kwargs):
         self.open = False
@@ -214,14 +287,15 @@ def test_a_hint_may_compare_texts_on_an_executor_too():
     task = pj.Task(lambda key, hparams, data: 1.0, epoch, (), hints=hints)
     space = pj.Space(rate=pj.uniform(0.3, 0.99), kind=pj.choice("big", "small"))
     there = pj.search(task, space, trials=6, epochs=2, backend=Here)
-    np.testing.assert_array_equal(there.members["loss"], pj.search(task, space, trials=6, epochs=2).members["loss"])
+    assert there.curves["loss"].tobytes() == pj.search(task, space, trials=6, epochs=2).curves["loss"].tobytes()
 
 
 def test_no_executor_stays_open_where_the_costs_are_not_known():
     task = pj.Task(lambda key, hparams, data: 1.0, lambda x, hparams, data: (x, {"loss": x * hparams["rate"]}), ())
     made = []
-    with pytest.raises(ValueError, match="rank by flops: the task does not define them"):
-        pj.search(task, {"rate": pj.uniform(0, 1)}, trials=3, backend=Here.into(made), rank=pj.pareto("loss", "flops"))
+    make = lambda: made.append(Here()) or made[-1]
+    with refused("flops", "define"):
+        pj.search(task, {"rate": pj.uniform(0, 1)}, trials=3, backend=make, rank=pj.pareto("loss", "flops"))
     assert not any(one.open for one in made)
 
 
@@ -269,8 +343,7 @@ class Job:
 
 def test_slurm_may_fail_to_tell_a_jobs_state_for_a_while(monkeypatch):
     """Else a search would wait for ever for jobs that nothing looks at."""
-    monkeypatch.setattr("popjax.executors.slurm.POLL", 0.001)
-    jobs = [Job([False, True, True]), Job([True] * 10_000), Job([True, False] * 30)]
+    from popjax.executors.slurm import Slurm
 
     class Jobs:
         folder = "."
@@ -278,168 +351,14 @@ def test_slurm_may_fail_to_tell_a_jobs_state_for_a_while(monkeypatch):
         def submit(self, *args):
             return jobs.pop(0)
 
+    monkeypatch.setattr("popjax.executors.slurm.POLL", 0.001)
+    jobs = [Job([False, True, True]), Job([True] * 10_000), Job([True, False] * 30)]
     executor = Slurm(Jobs())
     first, second, third = (executor.submit(max, 1, 2) for _ in range(3))
     assert (first.result(60), third.result(60)) == (7, 7)
     with pytest.raises(OSError, match="connection refused"):
         second.result(60)
     executor.shutdown()
-
-
-class Fragile:
-    """Breaks as a whole, as a standard pool does, where a unit has a trial that kills its worker."""
-
-    def __init__(self, deadly):
-        self.deadly = deadly
-        self.waiting = []
-        self.broken = False
-        self.lock = threading.Condition()
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    def submit(self, fn, *args):
-        with self.lock:
-            if self.broken:
-                raise BrokenExecutor("broken already")
-            self.waiting.append((Future(), fn, args))
-            self.lock.notify()
-            return self.waiting[-1][0]
-
-    def shutdown(self, wait=True):
-        with self.lock:
-            self.broken = True
-            self.lock.notify()
-
-    def serve(self):
-        while True:
-            with self.lock:
-                self.lock.wait_for(lambda: self.waiting or self.broken)
-                if not self.waiting:
-                    return
-                future, fn, args = self.waiting[0]
-                self.broken |= self.deadly in args[0].members.trial
-                lost = self.waiting[:] if self.broken else []
-                self.waiting = [] if self.broken else self.waiting[1:]
-            for one, _, _ in lost:
-                if one.set_running_or_notify_cancel():
-                    one.set_exception(BrokenExecutor("a worker died"))
-            if not lost and future.set_running_or_notify_cancel():
-                future.set_result(fn(*args))
-
-
-@pytest.mark.parametrize("deadly", [0, 5, 19])
-def test_a_unit_that_breaks_its_pool_each_time_is_given_up_alone(deadly, caplog):
-    """Though each time all units fail at once, and which worker died is unknown."""
-    here = pj.search(WALK, WALKS, trials=20, epochs=3)
-    made = []
-
-    def make():
-        made.append(Fragile(deadly))
-        return made[-1]
-
-    there = pj.search(WALK, WALKS, trials=20, epochs=3, backend=pj.Remote(make, retries=2))
-    assert np.flatnonzero(there.stopped).tolist() == [deadly]
-    assert f"trial {deadly}: given up after 2 failed tries" in caplog.text
-    others = np.arange(20) != deadly
-    assert here.curves["loss"][others].tobytes() == there.curves["loss"][others].tobytes()
-
-
-class Full:
-    """Takes no unit of a trial."""
-
-    traits = Traits(seconds=1e-9)  # units of one member each
-
-    def __init__(self, refused):
-        self.refused = refused
-
-    def submit(self, fn, *args):
-        if self.refused in args[0].members.trial:
-            raise OSError("no room for it")
-        future = Future()
-        future.set_result(fn(*args))
-        return future
-
-
-def test_a_unit_that_no_executor_takes_is_given_up_alone(caplog):
-    """An executor may refuse a unit as it is submitted, each time."""
-    here, there = (
-        pj.search(WALK, WALKS, trials=5, epochs=3),
-        pj.search(WALK, WALKS, trials=5, epochs=3, backend=pj.Remote(Full(2), retries=2)),
-    )
-    assert np.flatnonzero(there.stopped).tolist() == [2]
-    assert re.search("trial 2: given up after 2 failed tries: .*: no room for it .*line", caplog.text)
-    others = np.arange(5) != 2
-    assert here.curves["loss"][others].tobytes() == there.curves["loss"][others].tobytes()
-
-
-class Bounded:
-    """Two threads, and no room for more than two units."""
-
-    def __init__(self):
-        self.pool = ThreadPoolExecutor(2)
-        self.room = threading.Semaphore(2)
-
-    def submit(self, fn, *args):
-        if not self.room.acquire(blocking=False):
-            raise RuntimeError("the queue is full")
-        return self.pool.submit(self.slowly, fn, *args)
-
-    def slowly(self, fn, *args):
-        try:
-            time.sleep(0.5)  # while which there are more looks than tries
-            return fn(*args)
-        finally:
-            self.room.release()
-
-
-def test_an_executor_that_is_full_for_a_while_loses_nothing():
-    there = pj.search(WALK, WALKS, trials=6, epochs=2, backend=pj.Remote(Bounded(), retries=2))
-    assert same_walks(there, pj.search(WALK, WALKS, trials=6, epochs=2))
-
-
-class Lease:
-    """Trains so many epochs, in units of one member and epoch, and breaks then."""
-
-    traits = Traits(seconds=1e-9)
-
-    def __init__(self, epochs):
-        self.left = self.epochs = epochs
-
-    def submit(self, fn, *args):
-        if not self.left:
-            raise BrokenExecutor("the lease is over")
-        answer = fn(*args)
-        self.left -= isinstance(answer, workers.Done)
-        future = Future()
-        future.set_result(answer)
-        return future
-
-    def shutdown(self):
-        pass
-
-
-class Silent(Lease):
-    def submit(self, fn, *args):
-        return None
-
-
-@pytest.mark.parametrize(
-    ("second", "says"),
-    [
-        (lambda: 1 / 0, "ZeroDivisionError: division by zero"),
-        (lambda: None, "has no submit"),
-        (lambda: Silent(9), "submit returned a NoneType"),
-    ],
-)
-def test_an_executor_that_cannot_be_made_again_loses_nothing(second, says, tmp_path):
-    """The run ends with the error, and with what was trained before it."""
-    makes = iter([lambda: Lease(7), second])
-    asked = dict(trials=3, epochs=4, out=tmp_path / "run")
-    with pytest.raises(ValueError, match=says):
-        pj.search(WALK, WALKS, **asked, backend=lambda: next(makes)())
-    rest = Lease(100)
-    there = pj.search(WALK, WALKS, **asked, resume=True, backend=rest)
-    assert rest.epochs - rest.left == 3 * 4 - 7
-    assert same_walks(there, pj.search(WALK, WALKS, trials=3, epochs=4))
 
 
 def nap(x):
@@ -467,15 +386,34 @@ def slow(monkeypatch):
     monkeypatch.setenv("NAP", "0.05")
 
 
+def loky_processes(directory):
+    """The worker processes that were begun in a directory."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if b"popen_loky" in (entry / "cmdline").read_bytes() and (entry / "cwd").readlink() == directory:
+                found.append(int(entry.name))
+    return found
+
+
+def wait_for(event, process=None):
+    """Until it is so; a minute at most."""
+    until = time.monotonic() + 60
+    while not event():
+        assert process is None or process.poll() is None, process.stderr.read()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 @contextlib.contextmanager
-def killed(pids, kills, seed):
+def killed(directory, kills, seed):
     """Meanwhile workers are killed at random instants, one at a time, and all of them once; gives how many times."""
     over, done = threading.Event(), []
 
     def run():
         chance = random.Random(seed)
         while len(done) < kills and not over.wait(chance.uniform(0.3, 1.5)):
-            if alive := pids():
+            if alive := loky_processes(directory):
                 for pid in alive if len(done) == kills // 2 else chance.sample(alive, 1):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
@@ -490,39 +428,19 @@ def killed(pids, kills, seed):
         thread.join()
 
 
-def pids_of(executor):
-    """The worker processes of an executor that are alive."""
-    return [pid for pool in executor.pools for pid in dict(pool._processes or {})]
-
-
-def same_walks(one, other):
-    return all(one.curves[name].tobytes() == other.curves[name].tobytes() for name in one.curves)
-
-
-def same_states(one, other):
-    bits = lambda results: {t: {n: a.tobytes() for n, a in s.items()} for t, s in results.states.items()}
-    return bits(one) == bits(other)
-
-
 @pytest.mark.engine
 @pytest.mark.soak
-def test_workers_that_die_change_nothing(slow, monkeypatch):
+def test_workers_that_die_change_nothing(slow, monkeypatch, tmp_path):
     """Ten kills at random instants, in one of which all go at once; the best epochs are kept."""
+    monkeypatch.chdir(tmp_path)
     asked = dict(trials=64, epochs=8, rank=pj.best("loss", at="best", keep=64))
-    made = []
-
-    def make():
-        made.append(Processes(2))
-        return made[-1]
-
-    with killed(lambda: pids_of(made[-1]) if made else [], 10, 0) as kills:
-        there = pj.search(SLOW, WALKS, backend=pj.Remote(make, retries=20), **asked)
+    with killed(tmp_path, 10, 0) as kills:
+        there = pj.search(SLOW, WALKS, backend=pj.Remote("processes:2", retries=20), **asked)
     assert len(kills) == 10
     assert not there.stopped.any()
     monkeypatch.delenv("NAP")
     here = pj.search(SLOW, WALKS, **asked)
-    assert same_walks(there, here)
-    assert same_states(there, here)
+    assert_same(there, here)
     assert (here.best_epochs < 8).any()
 
 
@@ -540,10 +458,9 @@ def test_a_unit_that_always_dies_is_given_up(slow, monkeypatch, caplog):
     lost = there.stopped
     assert lost[bad].all()
     assert lost.sum() <= 2 * bad.sum(), "at most those of its unit"
-    assert there.curves["loss"][~lost].tobytes() == here.curves["loss"][~lost].tobytes()
+    assert_same(there, here, ~lost)
     assert "given up after 2 failed tries: A worker process managed by the executor" in caplog.text
     monkeypatch.setenv("POISON", "-2")
-    caplog.clear()
     all_lost = pj.search(SLOW, WALKS, trials=2, epochs=2, backend=pj.Remote("processes:2", retries=1))
     assert all_lost.stopped.all()
     assert all_lost.best is None
@@ -572,30 +489,16 @@ print(seen.epochs)
 def test_a_killed_run_goes_on_with_another_executor(first, second, slow, python, tmp_path, environment, monkeypatch):
     """To the bytes of a run that was left alone; and the workers of the killed one end by themselves."""
     environment |= {"NAP": "0.05", "PYTHONPATH": os.path.dirname(__file__)}
-    killed = python(DRIVER, first, "new", 2.5)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    dead = python(DRIVER, first, "new", 2.5)
+    assert dead.returncode == -signal.SIGKILL, dead.stderr
     environment["NAP"] = "0"
     done = python(DRIVER, second, "resume", 0)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 24 * 8 - 48, "what was committed is not trained again"
     monkeypatch.setenv("NAP", "0")
     pj.search(SLOW, WALKS, trials=24, epochs=8, out=tmp_path / "alone")
-    for file in ("trials.parquet", "curves.parquet"):
-        assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "alone" / file).read_bytes()
-    until = time.monotonic() + 10
-    while loky_processes(tmp_path) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert not loky_processes(tmp_path)
-
-
-def loky_processes(directory):
-    """The worker processes that were begun in a directory."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if b"popen_loky" in (entry / "cmdline").read_bytes() and (entry / "cwd").readlink() == directory:
-                found.append(int(entry.name))
-    return found
+    stopping.same_files(tmp_path / "run", tmp_path / "alone", ("trials.parquet", "curves.parquet"))
+    wait_for(lambda: not loky_processes(tmp_path))
 
 
 @pytest.mark.engine
@@ -607,9 +510,7 @@ def test_ctrl_c_leaves_no_worker(environment, tmp_path):
     settings = {"cwd": tmp_path, "env": {**os.environ, **environment}, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", code, *words], start_new_session=True, **settings) as process:
         try:
-            while not (tmp_path / "run" / "state").exists():
-                assert process.poll() is None, process.stderr.read()
-                time.sleep(0.1)
+            wait_for((tmp_path / "run" / "state").exists, process)
             assert len(loky_processes(tmp_path)) == 2
             os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
             said = process.communicate(timeout=240)[1]
@@ -626,25 +527,19 @@ def test_ctrl_c_leaves_no_worker(environment, tmp_path):
 
 @pytest.mark.engine
 def test_a_search_that_is_over_ends_its_workers(slow, monkeypatch, tmp_path):
-    """Also one that is at a unit which takes a minute."""
-    monkeypatch.setenv("NAP", "60")
+    """Also one that is at a unit which takes an hour."""
+    monkeypatch.setenv("NAP", "3600")
     monkeypatch.setenv("BEGUN", str(tmp_path / "begun"))
-    monkeypatch.setattr(remote, "GRACE", 0.1)
     monkeypatch.chdir(tmp_path)
-    stop = threading.Event()
 
-    def wait():
-        while not (tmp_path / "begun").exists():
-            time.sleep(0.05)
-        stop.set()
+    def interrupt():
+        wait_for((tmp_path / "begun").exists)
+        os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=wait, daemon=True).start()
-    partial = stopping.search(SLOW, WALKS, trials=4, epochs=1, backend="processes:1", stop=stop)
-    assert partial.stopped.all()
-    deadline = time.monotonic() + 5
-    while loky_processes(tmp_path):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        pj.search(SLOW, WALKS, trials=4, epochs=1, backend="processes:1")
+    wait_for(lambda: not loky_processes(tmp_path))
 
 
 @pytest.mark.engine
@@ -655,7 +550,7 @@ def test_a_pool_that_cannot_be_made_again_ends_the_run(slow, caplog, tmp_path):
 
     class Kill(pj.Callback):
         def epoch(self, result):
-            for process in list(pools[-1]._processes.values())[: self.kills]:
+            for process in multiprocessing.active_children()[: self.kills]:
                 process.kill()
             self.kills = 0
 
@@ -674,7 +569,7 @@ def test_a_pool_that_cannot_be_made_again_ends_the_run(slow, caplog, tmp_path):
     assert "the executor broke: A process in the process pool was terminated abruptly" in caplog.text
     there = pj.search(SLOW, WALKS, backend=make, out=tmp_path / "run", resume=True, **asked)
     assert len(pools) == 3
-    assert same_walks(there, pj.search(SLOW, WALKS, trials=6, epochs=4))
+    assert_same(there, pj.search(SLOW, WALKS, trials=6, epochs=4))
 
 
 OWN = """
@@ -721,77 +616,51 @@ def fails(x):
 @pytest.mark.engine
 def test_errors_of_ones_own_read_as_here(two_processes):
     """The type and the text, with the trials; and what cannot travel is named."""
-
-    space = {"start": pj.uniform(-1, 1)}
-
-    def init(key, hparams, data):
-        return hparams["start"]
+    init = lambda key, hparams, data: hparams["start"]
+    asked = dict(space={"start": pj.uniform(-1, 1)}, trials=2, epochs=1)
 
     def broken_step(state, hparams, data):
-        x = jax.pure_callback(fails, jax.ShapeDtypeStruct((), "float32"), hparams["start"])
-        return state, {"loss": x}
+        return state, {"loss": jax.pure_callback(fails, jax.ShapeDtypeStruct((), "float32"), hparams["start"])}
 
-    task = pj.Task(init, broken_step, ())
-    with pytest.raises(jax.errors.JaxRuntimeError, match="no such file") as here:
-        pj.search(task, space, trials=2, epochs=1)
-    with pytest.raises(jax.errors.JaxRuntimeError, match="no such file") as there:
-        pj.search(task, space, trials=2, epochs=1, backend=two_processes)
-    assert str(here.value).splitlines()[0] == str(there.value).splitlines()[0]
-    assert re.fullmatch(r"in training trial [01]", there.value.__notes__[0])
+    lines = []
+    for where in (None, two_processes):
+        with pytest.raises(jax.errors.JaxRuntimeError, match="no such file") as error:
+            pj.search(pj.Task(init, broken_step, ()), backend=where, **asked)
+        lines.append(str(error.value).splitlines()[0])
+    assert lines[0] == lines[1]
+    assert re.fullmatch(r"in training trial [01]", error.value.__notes__[0])
     lock = threading.Lock()
     stuck = pj.Task(init, lambda state, hparams, data: ((state, {"loss": state}), lock)[0], ())
-    with pytest.raises(ValueError, match=r"the task cannot be sent to processes: .*lock.*; create such"):
-        pj.search(stuck, space, trials=2, epochs=1, backend=two_processes)
+    with refused("lock", "sent", "create"):
+        pj.search(stuck, backend=two_processes, **asked)
 
 
 def test_workers_of_another_kind_are_refused(monkeypatch):
     """By name, with both kinds; unless they are accepted."""
-
-    class Here:
-        def submit(self, fn, *args):
-            future = Future()
-            future.set_result(fn(*args))
-            return future
-
     monkeypatch.setattr(workers, "kin", lambda: "jax 0.1 on a toaster")
-    with pytest.raises(ValueError, match=r"worker \S+:\d+:\d+ has jax 0.1 on a toaster, this process jax .* mixed"):
-        pj.search(WALK, WALKS, trials=2, epochs=1, backend=Here())
-    assert same_walks(
-        pj.search(WALK, WALKS, trials=2, epochs=1, backend=pj.Remote(Here(), mixed=True)),
-        pj.search(WALK, WALKS, trials=2, epochs=1),
-    )
+    with refused("jax 0.1 on a toaster", f"jax {jax.__version__}", "mixed"):
+        pj.search(WALK, WALKS, trials=2, epochs=1, backend=Scripted())
+    there = pj.search(WALK, WALKS, trials=2, epochs=1, backend=pj.Remote(Scripted(), mixed=True))
+    assert_same(there, pj.search(WALK, WALKS, trials=2, epochs=1))
 
 
 @pytest.mark.parametrize(
-    ("executor", "says"),
+    ("executor", "names"),
     [
-        ("processes", "processes='': give a whole number of at least 1"),
-        ("proceses:4", "unknown executor 'proceses:4'; there are threads, processes, dask"),
-        ("dask:tcp://host", "executor 'dask:tcp://host' needs the scheduler's address: dask:tcp://host:8786"),
-        ("dask:tcp://127.0.0.1:1", "executor 'dask:tcp://127.0.0.1:1': .*; start a scheduler there"),
-        ("dask", "executor 'dask:' needs the scheduler's address: dask:tcp://host:8786"),
-        (
-            3,
-            r"backend is a int; give popjax.Local\(\), an executor with submit\(fn, \*args\), a function",
+        ("processes", ["processes=''", "at least 1"]),
+        ("proceses:4", ["'proceses:4'", "threads, processes, dask"]),
+        ("dask:tcp://host", ["'dask:tcp://host'", "dask:tcp://host:8786"]),
+        ("dask", ["'dask:'", "dask:tcp://host:8786"]),
+        (3, ["int", "submit(fn, *args)"]),
+        pytest.param(
+            "dask:tcp://127.0.0.1:1", ["'dask:tcp://127.0.0.1:1'", "start a scheduler"], marks=pytest.mark.engine
         ),
     ],
 )
-def test_what_is_no_executor_is_refused(executor, says, monkeypatch):
-    monkeypatch.setattr("popjax.executors.dask.TIMEOUT", 1)
-    with pytest.raises(ValueError, match=says):
-        pj.search(WALK, WALKS, trials=2, epochs=1, backend=executor)
-
-
-@pytest.mark.engine
-def test_a_cluster_that_does_not_answer_leaves_no_run_behind(monkeypatch, tmp_path, capsys):
-    """It is known before anything is written or compiled, so the same directory can be used."""
-    monkeypatch.setattr("popjax.executors.dask.TIMEOUT", 1)
-    with pytest.raises(ValueError, match="start a scheduler there"):
-        pj.search(
-            WALK, WALKS, trials=2, epochs=1, backend="dask:tcp://127.0.0.1:1", out=tmp_path / "run", progress=Lines()
-        )
-    assert "compiling" not in capsys.readouterr().err
-    pj.search(WALK, WALKS, trials=2, epochs=1, out=tmp_path / "run")
+def test_what_is_no_executor_is_refused_before_anything_is_written(executor, names, tmp_path):
+    with refused(*names):
+        pj.search(WALK, WALKS, trials=2, epochs=1, backend=executor, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.engine
@@ -800,61 +669,11 @@ def test_the_commands_take_an_executor(command, refused_in_one_line, tmp_path):
     """Sweep and retest, to the same files; and what is wrong in one line, before JAX."""
     small = ["--trials", 12, "--epochs", 2, "--dataset", "wine", "--quiet"]
     for out, more in (("here", []), ("there", ["--executor", "processes:1"])):
-        process = command("sweep", *small, "--out", out, *more)
-        assert process.returncode == 0, process.stderr
-        process = command("retest", out, "--top", 2, "--background", 2, "--repeats", 3, *more)
-        assert process.returncode == 0, process.stderr
+        for words in (["sweep", *small, "--out", out], ["retest", out, "--top", 2, "--background", 2, "--repeats", 3]):
+            process = command(*words, *more)
+            assert process.returncode == 0, process.stderr
     for file in (*FILES, "retest.json"):
         assert (tmp_path / "here" / file).read_bytes() == (tmp_path / "there" / file).read_bytes()
-    refused_in_one_line("sweep", "--executor", "grid", says=["unknown executor 'grid'"])
-    refused_in_one_line("sweep", "--executor", "processes:1", "--retries", 0, says=["--retries 0: give at least 1"])
-    for command in (["sweep"], ["retest", "runs/none"]):
-        for option in (["--retries", 5], ["--mixed"]):
-            refused_in_one_line(*command, *option, says=[f"{option[0]} needs --executor"])
-    refused_in_one_line("retest", "here", "--executor", "dask", says=["needs the scheduler's address"])
-
-
-@pytest.mark.engine
-def test_each_process_has_its_share_of_a_card(monkeypatch):
-    """Four of them on two cards; JAX reads these variables when it starts there."""
-    monkeypatch.setattr("popjax.executors.processes.cards", lambda: ["0", "5"])
-    executor = Processes(4)
-    names = "CUDA_VISIBLE_DEVICES", "XLA_CLIENT_MEM_FRACTION"
-    futures = [pool.submit(os.getenv, name) for pool in executor.pools for name in names]
-    seen = [future.result() for future in futures]
-    executor.shutdown()
-    assert seen == ["0", "0.375", "5", "0.375", "0", "0.375", "5", "0.375"]
-
-
-def test_a_unit_of_any_work_trains_to_the_end(rows):
-    class Endless(Full):
-        """Takes units of any size."""
-
-        traits = Traits(seconds=float("inf"))
-
-    task = pj.supervised(rows)  # whose cost is known
-    here = pj.search(task, SPACE, trials=4, epochs=3)
-    there = pj.search(task, SPACE, trials=4, epochs=3, backend=Endless(refused=-1))
-    assert here.curves["val_loss"].tobytes() == there.curves["val_loss"].tobytes()
-
-
-@pytest.mark.engine
-def test_a_trial_that_has_not_begun_is_set_anywhere():
-    """The executor is asked for its first state, and for no epoch."""
-
-    def setting(problem):
-        def step(state, trials):
-            if state == 0:
-                return 1, pj.Decision(add=problem.propose(4), until={0: 1, 1: 1})
-            over = (
-                pj.Decision() if state == 2 else pj.Decision(set={3: {"rate": 0.5}}, until=dict.fromkeys(range(4), 2))
-            )
-            return 2, over
-
-        return pj.Scheduler(int, step)
-
-    asked = {"trials": 4, "epochs": 2, "scheduler": setting}
-    here = pj.search(WALK, WALKS, **asked)
-    there = pj.search(WALK, WALKS, **asked, backend="processes:1")
-    assert here.points["rate"][3] == 0.5
-    assert same_walks(there, here)
+    refused_in_one_line("sweep", "--executor", "processes:1", "--retries", 0, says=["--retries 0", "at least 1"])
+    for words in (["sweep", "--retries", 5], ["retest", "runs/none", "--mixed"]):
+        refused_in_one_line(*words, says=[words[2 if words[0] == "retest" else 1], "--executor"])

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import threading
 
 import jax.numpy as jnp
 import numpy as np
@@ -254,19 +253,15 @@ def test_an_ensemble_has_feasible_members_only(rows):
     assert (results.values["train_loss"][chosen] <= 0.9).all()
 
 
-def test_a_resumed_search_ends_as_one_never_stopped(tmp_path):
-    class Stop(pj.Callback):
-        def epoch(self, result):
-            stop.set()
-
-    stop = threading.Event()
+def test_a_killed_search_ends_as_one_never_killed(tmp_path):
     rule = pj.best("loss", subject_to=["weight <= 4", "weight >= 1"])
-    search = lambda out, **more: stopping.search(
+    search = lambda out, **more: pj.search(
         curves(), {"x": pj.uniform(0, 1)}, trials=32, epochs=8, scheduler=pj.halving(), rank=rule, out=out, **more
     )
-    whole = search(tmp_path / "whole")
-    assert search(tmp_path / "run", stop=stop, callbacks=[Stop()]).stopped.any()
-    again = search(tmp_path / "run", resume=True)
+    with stopping.always_committed(), stopping.copied_at(tmp_path / "run", 8, tmp_path / "killed"):
+        whole = search(tmp_path / "run")
+    assert not (tmp_path / "killed" / "trials.parquet").exists()
+    again = search(tmp_path / "killed", resume=True)
     assert again.best == whole.best
     assert again.order.tolist() == whole.order.tolist()
     assert again.feasible.tolist() == whole.feasible.tolist()
