@@ -2,8 +2,7 @@
 
 Each case is one or more commands, run by both in environments of their own (`uv run --project`), in an empty directory,
 with an empty HOME and so a cache of their own. A line a case says "same", or what differs first; the exit code is 1 if
-anything differs. Columns and keys that only NEW has are named, and allowed. Where a command or a file is called
-otherwise in OLD, its case or RENAMED says so.
+anything differs. Columns and keys that only NEW has are named, and allowed.
 """
 
 import argparse
@@ -11,40 +10,45 @@ import csv
 import json
 import os
 import random
+import re
 import shlex
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow.parquet as pq
 
 SCRIPT = "go 3\nlearning_rate=0.1\ngo 3\nback 3\nlearning_rate*=0.3\ngo 3\nwatch\nsave\n"
 STEERED = """
-import importlib, sys
+import contextlib, io, re, sys
 import popjax as pj
-from popjax.tuning.person import Change, Person, Steered
+sys.path.append(TESTS)
+from asking import Page
 
 ASKED = {
-    1: [Change("set", 4, values={"learning_rate": 0.02}), Change("stop", 5)],
-    2: [Change("clone", 0, source=2)],
-    4: [Change("lift", 5), Change("set", 0, values={"momentum": 0.5})],
+    1: [{"verb": "set", "trial": 4, "values": {"learning_rate": 0.02}}, {"verb": "stop", "trial": 5}],
+    2: [{"verb": "clone", "trial": 0, "source": 2}],
+    4: [{"verb": "lift", "trial": 5}, {"verb": "set", "trial": 0, "values": {"momentum": 0.5}}],
 }
 
-class Hand(Steered):
-    def __init__(self):
-        self.person, self.number = Person(), 0
+class Hand(pj.Callback):
+    number, page = 0, None
     def decision(self, decision, trials):
+        self.page = self.page or Page(re.search(r"http://\\S+", printed.getvalue())[0])
         for change in ASKED.get(self.number, ()):
-            self.person.ask(change)
+            self.page.ask(**change)
         self.number += 1
 
 task = pj.supervised("wine")
 space = pj.default_space(2, rows=80)
-pj.search(task, space, trials=12, epochs=8, folds=2, scheduler=pj.halving(), every=1, live=Hand(), out=sys.argv[1])
-"""
+asked = {"trials": 12, "epochs": 8, "folds": 2, "scheduler": pj.halving(), "every": 1, "live": True, "out": sys.argv[1]}
+with contextlib.redirect_stderr(io.StringIO()) as printed:
+    results = pj.search(task, space, callbacks=[Hand()], **asked)
+assert results.steered is not None, printed.getvalue()
+""".replace("TESTS", repr(os.path.dirname(__file__)))
 WEIGHTED = """
 import sys
 import numpy as np
@@ -94,11 +98,8 @@ LOST = """
 import sys
 from concurrent.futures import Future
 import popjax as pj
-from popjax.engine.backends.renewable_executor import Traits
 
 class Full:
-    traits = Traits(seconds=1e-9)
-
     def submit(self, fn, *args):
         if set(args[0].members.trial.tolist()) & {2, 7} and args[0].epoch >= 3:
             raise OSError("no room for it")
@@ -112,62 +113,48 @@ pj.search(pj.supervised("wine"), backend=pj.Remote(Full(), retries=1), out=sys.a
 """
 
 
-class Case(NamedTuple):
-    """Commands that write to the directory that is called like the case, and how OLD spells them, if otherwise.
-
-    The directory follows `--out`, or stands in the place of OUT.
-    """
-
-    new: tuple[str, ...]
-    old: tuple[str, ...] | None = None
-
-
 TPE = "sweep --dataset wine --epochs 6 --rounds 3 --sampler tpe --trials"
 BEST = "sweep --dataset wine --at best --folds 2 --repeats 2"
-TABLE = "sweep --dataset ../table.csv --target price --missing median --trials 24 --epochs 8"
-CASES = {
-    "default": Case(("sweep --trials 64",)),
-    "rounds": Case(("sweep --trials 48 --rounds 3",)),
-    "tpe": Case((f"{TPE} 48", f"{TPE} 80 --resume")),
-    "folds": Case(("sweep --dataset wine --trials 24 --folds 3 --repeats 2",)),
-    "buckets": Case(("sweep --trials 24 --epochs 5 --plan buckets",)),
-    "cnn": Case(("sweep --model cnn --trials 12 --epochs 3",)),
-    "regression": Case(("sweep --dataset diabetes --optimizer adam --trials 32",)),
-    "halving": Case(("sweep --dataset wine --trials 48 --scheduler halving",)),
-    "hyperband": Case(("sweep --dataset wine --trials 48 --scheduler hyperband",)),
-    "pbt": Case(("sweep --dataset wine --trials 16 --epochs 8 --scheduler pbt",)),
-    "processes": Case(("sweep --dataset wine --trials 24 --executor processes:2 --scheduler halving",)),
-    "babysit": Case(("babysit --script ../script",)),
-    "steered": Case(("../steered.py",)),
-    "table": Case((TABLE,)),
-    "groups": Case((f"{TABLE} --drop room --groups street",)),
-    "weights": Case(("../weighted.py",)),
-    "balanced": Case(("sweep --dataset wine --class-weight balanced --metrics f1,auc --trials 16 --epochs 6",)),
-    "one-se": Case(("sweep --dataset wine --trials 24 --folds 3 --choose one-se --epochs 8",)),
-    "ensemble": Case(("sweep --dataset wine --trials 32 --choose ensemble --epochs 8",)),
-    "best": Case((f"{BEST} --trials 24 --epochs 12",)),
-    "best-halving": Case((f"{BEST} --trials 32 --epochs 16 --scheduler halving",)),
-    "best-pbt": Case((f"{BEST} --trials 16 --epochs 12 --scheduler pbt",)),
-    "best-tpe": Case((f"{BEST} --trials 32 --epochs 8 --rounds 3 --sampler tpe",)),
-    "rests": Case((f"{BEST} --trials 24 --epochs 16 --patience 2 --choose ensemble",)),
-    "rests-halving": Case((f"{BEST} --trials 32 --epochs 16 --patience 2 --scheduler halving",)),
-    "rests-hyperband": Case((f"{BEST} --trials 32 --epochs 16 --patience 3 --scheduler hyperband",)),
-    "rests-pbt": Case((f"{BEST} --trials 16 --epochs 16 --patience 3 --scheduler pbt",)),
-    "session": Case(("../session.py",)),
-    "retest": Case(
-        ("sweep --dataset wine --trials 24 --epochs 8 --scheduler pbt", "retest OUT --top 5 --background 8")
-    ),
-    "minutes": Case(("sweep --trials 96 --epochs 80 --minutes 0.25", "sweep --trials 96 --epochs 80 --resume")),
-    "lost": Case(("../lost.py",)),
-    "longer": Case(
-        (f"{BEST} --patience 3 --trials 16 --epochs 6", f"{BEST} --patience 3 --trials 16 --epochs 14 --resume")
-    ),
+TABLE = "sweep --dataset ../table.csv --target price --missing auto --trials 24 --epochs 8"
+CASES = {  # commands, which write to the directory that is called like the case: that of --out, or in the place of OUT
+    "default": ("sweep --trials 64",),
+    "rounds": ("sweep --trials 48 --rounds 3",),
+    "tpe": (f"{TPE} 48", f"{TPE} 80 --resume"),
+    "folds": ("sweep --dataset wine --trials 24 --folds 3 --repeats 2",),
+    "buckets": ("sweep --trials 24 --epochs 5 --plan buckets",),
+    "cnn": ("sweep --model cnn --trials 12 --epochs 3",),
+    "regression": ("sweep --dataset diabetes --optimizer adam --trials 32",),
+    "halving": ("sweep --dataset wine --trials 48 --scheduler halving",),
+    "hyperband": ("sweep --dataset wine --trials 48 --scheduler hyperband",),
+    "pbt": ("sweep --dataset wine --trials 16 --epochs 8 --scheduler pbt",),
+    "processes": ("sweep --dataset wine --trials 24 --executor processes:2 --scheduler halving",),
+    "babysit": ("babysit --script ../script",),
+    "steered": ("../steered.py",),
+    "table": (TABLE,),
+    "groups": (f"{TABLE} --drop room --groups street",),
+    "weights": ("../weighted.py",),
+    "balanced": ("sweep --dataset wine --class-weight balanced --metrics f1,auc --trials 16 --epochs 6",),
+    "one-se": ("sweep --dataset wine --trials 24 --folds 3 --choose one-se --epochs 8",),
+    "ensemble": ("sweep --dataset wine --trials 32 --choose ensemble --epochs 8",),
+    "best": (f"{BEST} --trials 24 --epochs 12",),
+    "best-halving": (f"{BEST} --trials 32 --epochs 16 --scheduler halving",),
+    "best-pbt": (f"{BEST} --trials 16 --epochs 12 --scheduler pbt",),
+    "best-tpe": (f"{BEST} --trials 32 --epochs 8 --rounds 3 --sampler tpe",),
+    "rests": (f"{BEST} --trials 24 --epochs 16 --patience 2 --choose ensemble",),
+    "rests-halving": (f"{BEST} --trials 32 --epochs 16 --patience 2 --scheduler halving",),
+    "rests-hyperband": (f"{BEST} --trials 32 --epochs 16 --patience 3 --scheduler hyperband",),
+    "rests-pbt": (f"{BEST} --trials 16 --epochs 16 --patience 3 --scheduler pbt",),
+    "session": ("../session.py",),
+    "retest": ("sweep --dataset wine --trials 24 --epochs 8 --scheduler pbt", "retest OUT --top 5 --background 8"),
+    "minutes": ("sweep --trials 96 --epochs 80 --minutes 0.25", "sweep --trials 96 --epochs 80 --resume"),
+    "lost": ("../lost.py",),
+    "longer": (f"{BEST} --patience 3 --trials 16 --epochs 6", f"{BEST} --patience 3 --trials 16 --epochs 14 --resume"),
 }
 FILES = ("trials.parquet", "curves.parquet", "history.parquet", "best/arrays.safetensors", "best/best.json")
 FILES += ("best/ensemble-0.safetensors", "best/ensemble-1.safetensors", "decisions.jsonl", "told.json", "retest.json")
-RENAMED = {"history.parquet": "schedules.parquet"}  # what OLD may call it
-KEYS = {"schedule": "history"}  # of JSON objects
+FILES += ("summary.json",)  # scores, and the baselines
 DECIDED = ("add", "copy", "fresh", "set", "until", "goal", "stopped")
+MEASURED = re.compile("check|files|warnings|device|.*_seconds|.*_version")  # in JSON files, and what was said of them
 WHERE = """
 import importlib.metadata, popjax
 print(popjax.__file__)
@@ -238,40 +225,12 @@ def content(path: Path) -> dict[str, Any]:
         table = pq.read_table(path)
         return {name: {"type": str(table[name].type), "rows": table[name].to_pylist()} for name in table.column_names}
     if path.suffix == ".json":
-        told = as_before(read(path.read_text()))
-        return dict(sorted((KEYS.get(name, name), value) for name, value in told.items() if name != "check"))
+        return {name: value for name, value in read(path.read_text()).items() if not MEASURED.fullmatch(name)}
     if path.suffix == ".jsonl":
         lines = map(read, path.read_text().splitlines())
         decided = [{name: line[name] for name in DECIDED if name in line} for line in lines]
         return {"decisions": [line for line in decided if line]}
     return {"bytes": path.read_bytes()}
-
-
-def as_before(told: Any) -> Any:
-    """A recipe's affine transforms as it had them before they had a name: an array (folds, ...) for each field."""
-    if isinstance(told, list):
-        return [as_before(one) for one in told]
-    if not isinstance(told, dict):
-        return told
-    told = {name: as_before(value) for name, value in told.items()}
-    if "transforms" in told:
-        folds = [one["fields"] for one in told.pop("transforms")]
-        told |= {name: [fold[name] for fold in folds] for name in ("mean", "scale", "limit")}
-        told["classes"] = told["kind"]["classes"]
-    return dict(sorted(told.items()))
-
-
-def curves_of(run: Path) -> dict[str, Any]:
-    """The curves of a babysat model as it stands: of its table, or of a journal, in which epochs are taken back."""
-    if not (run / "journal.jsonl").exists():
-        table = pq.read_table(run / "curves.parquet").to_pydict()
-        return {name: values for name, values in table.items() if name not in ("trial", "fold", "repeat", "epoch")}
-    found: dict[str, list[float]] = {}
-    for line in map(json.loads, (run / "journal.jsonl").read_text().splitlines()):
-        for name, value in line.items() if line["command"] is None else ():
-            if name not in ("epoch", "learning_rate", "command"):
-                found[name] = [*found.get(name, [])[: line["epoch"] - 1], value]
-    return found
 
 
 def added(old: Any, new: Any, name: str) -> Iterator[str]:
@@ -293,16 +252,12 @@ def added(old: Any, new: Any, name: str) -> Iterator[str]:
 
 def compare(case: str, both: list[tuple[Path, Path]]) -> str:
     """Run a case in both; "same", and what only NEW has. Raises Different."""
-    known = CASES[case]
-    for where, commands in zip(both, (known.old or known.new, known.new), strict=True):
-        run(case, commands, where)
+    for where in both:
+        run(case, CASES[case], where)
     old, new = (place / case for _, place in both)
     only: list[str] = []
-    sat = known.new[0].startswith("babysit")
-    if sat:
-        only += added(curves_of(old), curves_of(new), "curves")
-    for file in FILES[3:5] if sat else FILES:
-        before, after = (run / file if (run / file).exists() else run / RENAMED.get(file, file) for run in (old, new))
+    for file in FILES:
+        before, after = old / file, new / file
         if before.exists() != after.exists():
             raise Different(f"{file} is in one of both alone")
         if before.exists():
