@@ -243,10 +243,12 @@ def let_go():
     gc.collect()
 
 
-@pytest.fixture(autouse=True)
-def one_epoch_a_call(monkeypatch):
+@pytest.fixture(scope="session", autouse=True)
+def one_epoch_a_call():
     """A run that a test stops on its way is stopped between two epochs, however fast the machine."""
-    monkeypatch.setattr("popjax.engine.backends.local.SPAN", 0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("popjax.engine.backends.local.SPAN", 0.0)
+        yield
 
 
 @pytest.fixture
