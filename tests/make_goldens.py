@@ -39,15 +39,14 @@ import os, signal, sys
 from importlib import import_module
 from popjax.engine import checkpoint
 from popjax.engine.backends import local
-from popjax.store.commits import Commits
-checkpoint.EVERY, local.SPAN, whole, count = 0.0, 0.0, Commits.commit, 0
-def commit(self):
+checkpoint.EVERY, local.SPAN, replace, count = 0.0, 0.0, os.replace, 0
+def counting(source, target):
     global count
-    whole(self)
-    count += 1
+    replace(source, target)
+    count += "commit-" in os.path.basename(target)
     if count == {COMMIT}:
         os.kill(os.getpid(), signal.SIGKILL)
-Commits.commit = commit
+os.replace = counting
 name, *arguments = sys.argv[1:]
 sys.exit(import_module("popjax.commands." + name).main(arguments))
 """

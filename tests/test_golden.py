@@ -9,7 +9,6 @@ import functools
 import json
 import shutil
 import signal
-from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,14 +18,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import soaked
+import stopping
+from conftest import refused, soaked
 from make_goldens import MINOR
 from sklearn.datasets import load_wine
 
 import popjax as pj
-from popjax.core.storage import Corrupt
-from popjax.store.files import read_json, write_json
-from popjax.study.directory import Recorded
 
 GOLDEN = Path(__file__).parent / "golden"
 MAJOR, NUMBER = MINOR.split(".")
@@ -148,27 +145,30 @@ def test_a_run_of_an_older_version_is_not_resumed(run, refused_in_one_line):
 
 
 @pytest.mark.parametrize("kind", ["run", "session"])
-def test_a_run_of_another_minor_version_is_not_resumed(kind, run, tmp_path):
+def test_a_run_of_another_minor_version_is_not_resumed(kind, run, command, refused_in_one_line, tmp_path):
     """One of another patch is."""
-    run(KINDS[0] if kind == "run" else f"{MINOR}-session")
-    file = tmp_path / "run" / f"{kind}.json"
-    known = read_json(file)
-    space = pj.Space.from_dict(known["space"])
+    name = KINDS[0] if kind == "run" else f"{MINOR}-session-interrupted"
+    arguments = run(name)
+    asked = ("sweep", *arguments, "--out", "run", "--resume") if kind == "run" else ("babysit", "--resume", "run")
+    (tmp_path / "script").write_text("")
+    if kind == "session":
+        asked += ("--script", "script")
     major, minor, patch = pj.__version__.split(".")
-    for then in (f"{major}.{minor}.{patch}9", f"{major}.{minor}9.{patch}"):
-        write_json(file, known | {"versions": known["versions"] | {"popjax": then}})
-        refused = minor != then.split(".")[1]
-        with pytest.raises(ValueError, match=f"resumed: popjax {then} began it") if refused else nullcontext():
-            Recorded(tmp_path / "run", kind, space)
+    for then in (f"{major}.{minor}9.{patch}", f"{major}.{minor}.{patch}9"):
+        stopping.edit(tmp_path / "run" / f"{kind}.json", lambda known, then=then: known["versions"].update(popjax=then))
+        if minor == then.split(".")[1]:
+            assert command(*asked).returncode == 0
+        else:
+            refused_in_one_line(*asked, says=[f"popjax {then} began it"])
 
 
 @pytest.mark.parametrize("versions", [None, [], "0.3.0", {"popjax": 0.3}], ids=repr)
 def test_a_record_without_usable_versions_is_damaged(run, versions, tmp_path):
     run(KINDS[0])
-    known = read_json(tmp_path / "run" / "run.json")
-    write_json(tmp_path / "run" / "run.json", known | {"versions": versions})
-    with pytest.raises(Corrupt, match="no usable 'versions'"):
-        Recorded(tmp_path / "run", "run", pj.Space.from_dict(known["space"]))
+    stopping.edit(tmp_path / "run" / "run.json", lambda known: known.update(versions=versions))
+    task = pj.objective(lambda key, hparams: {"loss": hparams["learning_rate"]})
+    with refused("versions", error=Exception):
+        pj.search(task, {"learning_rate": pj.uniform(0, 1)}, out=tmp_path / "run", resume=True)
 
 
 @pytest.mark.kill

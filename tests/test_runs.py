@@ -12,31 +12,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import stopping
 import warm
 
 import popjax as pj
-from popjax.core.storage import in_use, locked
-from popjax.store.files import FORMAT, HOLDS, read_json, write_json
-from popjax.store.listing import runs_below
 
 GOLDEN = Path(__file__).parent / "golden"
 WINE = ("--dataset", "wine", "--epochs", 2)
-TABLES = ("trials.parquet", "curves.parquet", "best/arrays.safetensors", "best/best.json")
-
-DYING = """
-import os, runpy, signal, sys
-import popjax.engine.checkpoint
-popjax.engine.checkpoint.EVERY, popjax.engine.checkpoint.SHARE = 0.0, float("inf")
-times, replace = int(sys.argv.pop(1)), os.replace
-def counting(source, target):
-    global times
-    replace(source, target)
-    times -= "commit-" in str(target)
-    if times == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-os.replace = counting
-runpy.run_module("popjax.sweep", run_name="__main__")
-"""
 
 
 @pytest.fixture(scope="module")
@@ -104,16 +86,15 @@ def test_how_each_ended_is_told(command, mine):
     for name in ("broken", "ancient", "longer", "empty"):
         shutil.copytree(mine / "wine", mine / name)
     (mine / "broken" / "summary.json").write_text("{")
-    for name, more in (("ancient", {"format": 2}), ("longer", {"trials": 99})):
-        run = mine / name / HOLDS["run"]
-        write_json(run, read_json(run) | more)
+    stopping.edit(mine / "ancient" / "run.json", lambda run: run.update(format=2))
+    stopping.edit(mine / "longer" / "run.json", lambda run: run.update(trials=99))
     (mine / "empty" / "summary.json").unlink()
     minutes = command("sweep", "--trials", 6, *WINE, "--out", "runs/minutes", "--minutes", 1e-6, "--quiet")
     assert minutes.returncode in (0, 1), minutes.stderr
-    with locked(mine / "rows"):
+    with stopping.held(mine / "rows"):
         states = {Path(path).name: entry["state"] for path, entry in entries(command).items()}
     assert states.pop("broken").startswith("cannot read 'runs/broken/summary.json'")
-    assert "has format 2" in states.pop("ancient")
+    assert "format 2" in states.pop("ancient")
     assert states == {
         "wine": "finished",
         "rows": "in use",
@@ -134,8 +115,11 @@ def test_a_listing_of_strange_folders_is_one_line(command, tmp_path, refused_in_
     assert entries(command) == {}
     (tmp_path / "runs" / "a\x1b[31m").mkdir()
     run = tmp_path / "runs" / "a\x1b[31m"
-    write_json(run / "summary.json", {"best": [], "trials": "x", "test_value": {}})
-    write_json(run / "run.json", {"format": FORMAT, "rank": 3, "arguments": {"dataset": FORGED}})
+    known = json.loads(next(GOLDEN.glob("*-plain/run.json")).read_text())
+    wrong = {"summary": {"best": [], "trials": "x", "test_value": {}}}
+    wrong["run"] = {"format": known["format"], "rank": 3, "arguments": {"dataset": FORGED}}
+    for name, content in wrong.items():
+        (run / f"{name}.json").write_text(json.dumps(content))
     listed = command("ls")
     assert (listed.returncode, listed.stderr) == (0, "")
     assert "\x1b" not in listed.stdout
@@ -169,31 +153,19 @@ def test_no_run_of_a_stranger_stops_a_listing(command, mine):
     assert command("ls").returncode == 0
 
 
-def test_a_listing_beside_runs_that_write_and_begin(mine, tmp_path):
-    """Files that come and go meanwhile are no error, and asking whether a directory is in use keeps nobody out."""
-    over = threading.Event()
-
-    def write():
-        while not over.is_set():
-            write_json(mine / "wine" / "other.json", {"a": 1})
-
-    def ask():
-        while not over.is_set():
-            in_use(mine / "rows")
-
-    threads = [threading.Thread(target=write), threading.Thread(target=ask)]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(100):
-            assert {Path(entry.path).name for entry in runs_below(mine)} == {"wine", "rows"}
-        for _ in range(300):
-            with locked(mine / "rows"):
-                pass
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
+def test_a_listing_beside_runs_that_write_and_begin(command, mine):
+    """Files that come and go meanwhile are no error, and asking whether a directory is in use keeps no process out."""
+    task = pj.objective(lambda key, hparams: {"loss": hparams["x"]})
+    asked = dict(space={"x": pj.uniform(0, 1)}, trials=2, out=mine / "own")
+    pj.search(task, **asked)
+    listed = []
+    asks = threading.Thread(target=lambda: listed.extend(set(entries(command)) for _ in range(4)))
+    asks.start()
+    while asks.is_alive():
+        (mine / "wine" / "new").write_text("{}")
+        os.replace(mine / "wine" / "new", mine / "wine" / "other.json")
+        pj.search(task, resume=True, **asked)
+    assert listed == 4 * [{"runs/wine", "runs/rows", "runs/own"}]
 
 
 @pytest.mark.kill
@@ -204,15 +176,14 @@ def test_a_killed_sweep_goes_on_by_a_short_command(command, python, tmp_path):
     words += ["--space", "space.toml", "--scheduler", "halving", "--metric", "val_loss", "--json"]
     whole = command("sweep", *words, "--out", "whole")
     assert whole.returncode == 0, whole.stderr
-    died = python(DYING, 2, *words, "--out", "run")
+    died = python(stopping.SWEEP, *words, "--out", "run", 9)
     assert died.returncode == -signal.SIGKILL, died.stderr
     (tmp_path / "space.toml").unlink()
     again = command("resume", "run")
     assert again.returncode == 0, again.stderr
     assert "winner: trial" in again.stdout
-    for name in TABLES:
-        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
-    then, now = (read_json(tmp_path / name / "run.json") for name in ("whole", "run"))
+    stopping.same_files(tmp_path / "run", tmp_path / "whole")
+    then, now = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("whole", "run"))
     assert now["command"] == then["command"]
     assert (then["arguments"]["json"], now["arguments"]["json"]) == (True, False)
 
@@ -227,8 +198,7 @@ def test_a_finished_one_goes_on_only_to_more(command, mine, refused_in_one_line)
         assert more.returncode == 0, more.stderr
     whole = command("sweep", "--dataset", "wine", "--trials", 9, "--epochs", 3, "--out", "whole", "--quiet")
     assert whole.returncode == 0, whole.stderr
-    for name in TABLES:
-        assert (mine / "wine" / name).read_bytes() == (mine.parent / "whole" / name).read_bytes(), name
+    stopping.same_files(mine / "wine", mine.parent / "whole", ("trials.parquet", "curves.parquet"))
     assert sum(entries(command)["runs/wine"]["trials"].values()) == 9
 
 
@@ -266,20 +236,21 @@ def test_what_cannot_go_on_says_so(command, mine, refused_in_one_line, tmp_path)
         pj.objective(lambda key, hparams: {"loss": hparams["x"]}), {"x": pj.uniform(0, 1)}, trials=2, out=mine / "lib"
     )
     refused_in_one_line("resume", "runs/lib", says=["no command of popjax made it"])
-    run = mine / "wine" / HOLDS["run"]
-    known = read_json(run)
+    run = mine / "wine" / "run.json"
+    known = run.read_text()
     for name, value in (("epochs", "many"), ("set", "x=1"), ("folds", True), ("at", "worst"), ("live", [])):
-        write_json(run, known | {"arguments": known["arguments"] | {name: value}})
+        stopping.edit(run, lambda run, wrong={name: value}: run["arguments"].update(wrong))
         refused_in_one_line("resume", "runs/wine", "--trials", 8, says=[f"the run's {name} is {value!r}", "damaged"])
-    write_json(run, known | {"lanes": 0})
-    refused_in_one_line("resume", "runs/wine", "--trials", 8, says=["has lanes=0"], code=3)
-    write_json(run, known)
+        run.write_text(known)
+    stopping.edit(run, lambda run: run.update(lanes=0))
+    refused_in_one_line("resume", "runs/wine", "--trials", 8, says=["lanes=0"], code=3)
+    run.write_text(known)
     refused_in_one_line(
         "resume", "runs/wine", "--trials", 8, "--test", "rows.csv", says=["--test: the dataset wine has rows"]
     )
-    write_json(run, known | {"space": [1]})
+    stopping.edit(run, lambda run: run.update(space=[1]))
     refused_in_one_line("resume", "runs/wine", "--trials", 8, says=["no usable 'space'"], code=3)
-    with locked(mine / "rows"):
+    with stopping.held(mine / "rows"):
         refused_in_one_line(
             *("resume", "runs/rows", "--dataset", "rows.csv", "--trials", 9), says=["in use by process"], code=4
         )
@@ -319,7 +290,7 @@ def test_only_what_is_finished_and_free_is_cleaned(mine, refused_in_one_line):
     )
     refused_in_one_line("clean", "runs", "--yes", says=["'runs' holds no run"])
     refused_in_one_line("clean", says=["name the directories"])
-    with locked(mine / "wine"):
+    with stopping.held(mine / "wine"):
         refused_in_one_line("clean", "runs/rows", "runs/wine", "--yes", says=["in use"], code=4)
     assert files(mine) == before
     (mine / "wine" / "state").rename(mine / "elsewhere")
@@ -384,8 +355,7 @@ def test_options_come_from_a_file_and_the_command_line_comes_first(command, tmp_
     (tmp_path / "space.toml").write_text(CONFIG.partition("[space]")[2])
     words = ["--space", "space.toml", "--set", "momentum=0.5", *WINE, "--trials", 5, "--out", "plain", "--quiet"]
     assert command("sweep", *words).returncode == 0
-    for name in TABLES:
-        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes(), name
+    stopping.same_files(tmp_path / "run", tmp_path / "plain")
     printed = command("sweep", "--config", "mine.toml", "--print-config")
     assert (printed.returncode, printed.stderr) == (0, "")
     (tmp_path / "again.toml").write_text(printed.stdout)
