@@ -1,9 +1,11 @@
-"""The epoch that counts: each member's best, kept inside the program, and members that rest once out of patience."""
+"""The epoch that counts: each member's best, kept inside the program, and members that rest once out of patience.
+
+Imports `popjax.core.trees` for the names of arrays in a state, the command's
+`train_again`, the figure of curves, and the bar that counts what is left.
+"""
 
 import dataclasses
-import shutil
 import threading
-import time
 
 import jax
 import jax.numpy as jnp
@@ -12,34 +14,15 @@ import optax
 import pyarrow.parquet as pq
 import pytest
 import stopping
-from conftest import soaked
+from conftest import compilations, refused, soaked
 from flax import nnx
 from four_devices import on_four_devices
 from safetensors.numpy import load_file
-from test_compilations import compilations
-from test_resume import StopAt
-from test_schedulers import FILES, kills
 
 import popjax as pj
 from popjax.commands.retest import train_again
-from popjax.core.trees import abstract, named_leaves, to_host
-from popjax.data.dataset import from_arrays
-from popjax.data.splits import Splitting, split
-from popjax.engine.backends.local import Batch as Local
-from popjax.engine.checkpoint import Checkpoint, unfinished
-from popjax.engine.member import lower
-from popjax.engine.members import MemberTable
-from popjax.engine.numbering import Numbering
-from popjax.engine.plan import member_bytes
-from popjax.engine.roster import Roster
-from popjax.engine.states import States
-from popjax.engine.traced_task import Config, TracedTask
-from popjax.engine.tracer import Tracer
-from popjax.engine.trainer import Trainer
+from popjax.core.trees import named_leaves, to_host
 from popjax.pages.figures.curves import curves_figure
-from popjax.scheduler import Status
-from popjax.store.cohort import Cohort, OnHost
-from popjax.store.commits import Commits
 from popjax.tuning.callbacks.progress import Progress
 
 EPOCHS, TRIALS, FOLDS, REPEATS, SEED = 14, 6, 2, 2, 5
@@ -304,7 +287,7 @@ def test_a_scheduler_is_simulated_under_patience_to_what_it_does():
         assert would.spent == real.trained.sum()
         assert would.results.trials["status"].to_pylist() == real.trials["status"].to_pylist()
     other = dataclasses.replace(full, rule=pj.best("loss", at="best", patience=4))
-    with pytest.raises(ValueError, match=r"simulate: the trials were trained under .*patience=3.*would rest otherwise"):
+    with refused("simulate", "patience=3", "otherwise"):
         pj.simulate(pj.halving(), other)
 
 
@@ -336,16 +319,16 @@ def test_what_a_scheduler_and_listeners_see():
 
 
 @pytest.mark.parametrize(
-    ("decision", "says"),
+    "decision",
     [
-        (pj.Decision(copy={0: 1}, until={1: 4}), "trial 0 is trained to the end"),
-        (pj.Decision(copy={1: 0}, until={1: 4}), "trial 0 is trained to the end"),
-        (pj.Decision(fresh=(0,), until={1: 4}), "trained to the end"),
-        (pj.Decision(set={0: {"row": 1}}, until={1: 4}), "it is complete"),
+        pj.Decision(copy={0: 1}, until={1: 4}),
+        pj.Decision(copy={1: 0}, until={1: 4}),
+        pj.Decision(fresh=(0,), until={1: 4}),
+        pj.Decision(set={0: {"row": 1}}, until={1: 4}),
     ],
     ids=str,
 )
-def test_what_is_complete_is_neither_copied_nor_changed(decision, says):
+def test_what_is_complete_is_neither_copied_nor_changed(decision):
     def scheduler(problem):
         def step(number, trials):
             points = problem.propose(2)
@@ -353,7 +336,7 @@ def test_what_is_complete_is_neither_copied_nor_changed(decision, says):
 
         return pj.Scheduler(lambda: 0, step)
 
-    with pytest.raises(ValueError, match=says):
+    with refused("0"):
         told([[1, 2, 3, 9, 9], [5, 4, 3, 2, 1]], patience=2, scheduler=scheduler)
 
 
@@ -432,60 +415,28 @@ def test_four_devices_keep_the_same(tmp_path, environment, x64):
             np.testing.assert_allclose(four[name], values, rtol=1e-9, err_msg=name)
 
 
-def test_a_population_that_gets_smaller_compiles_nothing(monkeypatch, nothing_compiled):
-    """One program of an epoch for all, and in its lanes fewer and fewer members."""
-    lowered, counts = [], []
-    monkeypatch.setattr("popjax.engine.compiler.lower", lambda *args: lowered.append(args) or lower(*args))
-    trained = Trainer._train
-    monkeypatch.setattr(
-        Trainer, "_train", lambda self, due: (counts.append(sum(len(c.members) for c, _ in due)), trained(self, due))
-    )
-    task, space = backwards(LOSSES.tolist())
-    rank = pj.best("loss", at="best", patience=2)
-    results = pj.search(
-        task, space, trials=24, epochs=16, sampler="grid", folds=2, rank=rank, backend=pj.Local(lanes=8)
-    )
-    assert len(lowered) == 1
-    rests = results.trained.ravel()
-    assert counts == [int((rests > 2 * look).sum()) for look in range(len(counts))]
-    assert counts[0] == 48
-    assert counts[-1] < 24
-
-
-def test_another_metric_and_another_patience_compile_nothing():
-    told(LOSSES.tolist(), patience=2)
-    with compilations() as events:
-        told(LOSSES.tolist(), patience=5)
-        told(LOSSES.tolist(), metric="val_loss", mode="max")
-    assert events == []
-
-
-def test_a_rule_that_does_not_ask_changes_no_program():
-    """The lowered text is that of a member without a rule; one that asks holds the state twice, and is planned so."""
-
-    def of(rule):
-        task, space = scripted(LOSSES.tolist())
-        member = Roster(TracedTask(task, space, Config(16, 0, rule)), space.sample(4)).buckets[0]
-        return lower(member, abstract(task.data), 4, 1).epoch.as_text(), member_bytes(member)
-
-    text, size = of(pj.best("loss"))
-    assert of(pj.one_se("val_loss"))[0] == of(pj.pareto("loss", "val_loss"))[0] == text
-    task, space = scripted(LOSSES.tolist())
-    plainly = Tracer(task, space, space.sample(4), 16, branching=True).member(0, set())
-    assert lower(plainly, abstract(task.data), 4, 1).epoch.as_text() == text
-    asked, doubled = of(pj.best("loss", at="best"))
-    assert asked != text
-    assert doubled == 2 * (size - 1) + 1 + 3 * 4  # the state, whether it is alive, two keys and a counter
+def test_one_program_for_all_rules_that_ask_and_one_for_all_that_do_not():
+    """Whatever the metric and the patience, also where the population gets smaller."""
+    both = dict(losses=LOSSES.tolist(), ties=LOSSES.tolist())
+    asked = [dict(patience=2), dict(patience=5), dict(metric="val_loss", mode="max")]
+    others = [dict(rank=pj.best("loss")), dict(rank=pj.pareto("loss", "val_loss")), dict(rank="val_loss")]
+    for first, *rest in (asked, others):
+        told(both["losses"], ties=both["ties"], **first)
+        with compilations() as events:
+            for settings in rest:
+                told(both["losses"], ties=both["ties"], **settings)
+        assert events == []
 
 
 def test_the_weights_predict_what_the_value_says(rows, tmp_path):
     """Of a supervised task, here and from the directory: the winner's loss on its validation rows is its value."""
+    (x, y), validation = rows, np.arange(0, 170, 9)
     rank = pj.best("val_loss", at="best", patience=3)
     space = {"learning_rate": pj.log_uniform(0.03, 1), "momentum": 0.9, "hidden": 64, "batch_size": 8}
-    results = pj.search(pj.supervised(rows), space, trials=6, epochs=30, rank=rank, out=tmp_path / "run")
+    results = pj.search(
+        pj.supervised(rows, validation=validation), space, trials=6, epochs=30, rank=rank, out=tmp_path / "run"
+    )
     assert results.best_epochs[results.best.trial].item() < results.trained[results.best.trial].item()
-    x, y = rows
-    validation = split(from_arrays(x, y), Splitting(0.1, 0.1, 0), 1).validation[0]
     loaded = pj.Results.load(tmp_path / "run")
     for predictor in (results.predictor(), pj.load_best(tmp_path / "run"), loaded.predictor()):
         chance = predictor.predict_proba(x[validation])
@@ -525,7 +476,7 @@ def test_a_finished_run_is_ranked_by_its_best_epochs_as_far_as_its_states_allow(
     assert again.best == best.best
     assert again.best_epochs.tolist() == best.best_epochs.tolist()
     assert set(again.states) == {2}  # of the others the last epoch is kept, which does not count
-    with pytest.raises(ValueError, match="trial 0 was not kept"):
+    with refused("trial 0", "kept"):
         again.params(0)
     back = best.ranked("loss")
     assert back.best == last.best
@@ -533,39 +484,25 @@ def test_a_finished_run_is_ranked_by_its_best_epochs_as_far_as_its_states_allow(
     rested = told(losses, patience=2)
     assert rested.ranked(pj.best("loss", at="best", patience=2, keep=2)).best == rested.best
     for other in ("loss", pj.best("loss", at="best"), pj.best("val_loss", at="best", patience=2)):
-        with pytest.raises(ValueError, match="would rest otherwise; search again"):
+        with refused("otherwise", "search again"):
             rested.ranked(other)
-    with pytest.raises(ValueError, match="would rest otherwise; search again"):
+    with refused("otherwise", "search again"):
         best.ranked(pj.best("loss", at="best", patience=2))
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "names"),
     [
-        (lambda: pj.best(at="first"), "at='first'; choose last or best"),
-        (lambda: pj.best(patience=3), "patience=3 needs at='best'"),
-        (lambda: pj.one_se(at="best", patience=0), "patience=0"),
-        (lambda: pj.together(at="best", patience=2.5), "patience=2.5"),
-        (lambda: dataclasses.replace(pj.pareto(), at="best"), "no one best epoch"),
+        (lambda: pj.best(at="first"), ["at='first'", "last", "best"]),
+        (lambda: pj.best(patience=3), ["patience=3", "at='best'"]),
+        (lambda: pj.one_se(at="best", patience=0), ["patience=0"]),
+        (lambda: pj.together(at="best", patience=2.5), ["patience=2.5"]),
+        (lambda: dataclasses.replace(pj.pareto(), at="best"), ["best epoch"]),
     ],
 )
-def test_rules_that_cannot_be_are_refused_in_one_line(make, says):
-    with pytest.raises(ValueError, match=says) as caught:
+def test_rules_that_cannot_be_are_refused(make, names):
+    with refused(*names):
         make()
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("flags", "says"),
-    [
-        (["--patience", 3], "patience=3 needs at='best'"),
-        (["--at", "best", "--patience", 0], "patience=0"),
-        (["--at", "best", "--choose", "pareto"], "no one best epoch"),
-    ],
-    ids=str,
-)
-def test_the_command_refuses_them(refused_in_one_line, flags, says):
-    refused_in_one_line("sweep", *flags, says=[says])
 
 
 @pytest.mark.soak
@@ -577,67 +514,6 @@ def test_the_command_trains_under_them(command, tmp_path):
     assert repr(results.rule) == "together(metric='val_loss', mode='min', size=25, at='best', patience=2)"
     assert (results.trained < 12).any()
     assert "--at best --patience 2" in (tmp_path / "run" / "report.html").read_text()
-
-
-@pytest.mark.kill
-@pytest.mark.parametrize(
-    ("moments", "every", "waiting"),
-    soaked(
-        [
-            ([(where, 1) for where in ("before", "after", "torn", "after")], 2.0, 0.25),  # of decisions
-            ([("commit", number) for number in (1, 2, 1, 3, 1, 2)], 0.0, 0.25),
-            ([("commit", number) for number in (3, 1, 2)], 0.0, 0.0),  # states that wait are given up, and made again
-        ]
-    ),
-    ids=["decisions", "commits", "given up"],
-)
-def test_killed_anywhere_it_ends_as_the_run_left_alone(python, tmp_path, moments, every, waiting):
-    """Under halving, with two folds that rest at different epochs."""
-    run = "from test_best_epoch import rung_by_rung; rung_by_rung(sys.argv[3])"
-    kills(python, moments, every, waiting, run)
-    rung_by_rung(tmp_path / "whole")
-    for name in FILES:
-        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
-    status = pj.Results.load(tmp_path / "whole").trials["status"].to_pylist()
-    assert {"ok", "pruned"} <= set(status)
-
-
-def rung_by_rung(out):
-    return search(patience=2, trials=16, scheduler="halving(min_epochs=3)", out=out, resume=True)
-
-
-@pytest.mark.kill
-def test_stopped_it_goes_on_to_the_same_bytes(tmp_path):
-    """What rests is complete, what a stop left is not; counters go on."""
-
-    stopper = StopAt(180)
-    half = search(patience=1, trials=12, out=tmp_path / "run", stop=stopper.stop, callbacks=[stopper])
-    assert half.stopped.any()
-    assert len(half.order) > 0
-    results = search(patience=1, trials=12, out=tmp_path / "run", resume=True)
-    whole = search(patience=1, trials=12, out=tmp_path / "whole")
-    assert results.best == whole.best
-    assert results.summary["model_steps"] == whole.summary["model_steps"]
-    for name in FILES[:-1]:
-        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
-
-
-@pytest.mark.kill
-def test_what_a_damaged_commit_lost_of_a_fold_that_rests_is_trained_again(tmp_path):
-    """Each file of the latest commits in turn loses its bytes."""
-
-    whole = search(patience=2, trials=12)
-    stopper = StopAt(230)
-    search(patience=2, trials=12, out=tmp_path / "half", stop=stopper.stop, callbacks=[stopper], every=2)
-    files = sorted((tmp_path / "half" / "state").glob("*.safetensors"))
-    assert files
-    for damaged in files:
-        run = tmp_path / damaged.stem
-        shutil.copytree(tmp_path / "half", run)
-        (run / "state" / damaged.name).write_bytes(b"")
-        results = search(patience=2, trials=12, out=run, resume=True, every=2)
-        assert results.best == whole.best
-        assert bits(results) == bits(whole)
 
 
 def test_on_resume_a_scheduler_sees_what_rested_where_its_trial_was_to_be(tmp_path):
@@ -661,24 +537,6 @@ def test_on_resume_a_scheduler_sees_what_rested_where_its_trial_was_to_be(tmp_pa
     told(curves, patience=2, scheduler=twice, out=tmp_path / "run", resume=True, callbacks=[seen])
     first = seen.trials[0]
     assert (first.epochs[0], first.complete[0]) == (6, True)
-
-
-def test_a_fold_that_rests_and_has_no_state_is_trained_again(tmp_path):
-    """As where a file is damaged that held the other one: the trial is complete no more."""
-    numbering, rule = Numbering(folds=2), pj.best("loss", at="best", patience=1)
-    table = MemberTable(("loss",), numbering, rule, epochs=6, last=6)
-    table.grow(2)
-    rested, improved = np.array([[1.0, 2.0]]), np.array([[True, False]])
-    for member in (0, 2, 3):  # of trial 0 the other fold is lost; trial 1 is complete
-        table.load(np.array([member]), 2, {"loss": rested}, improved)
-    table.recount()
-    table.judge(table.finite().ravel())
-    fresh = np.array([False, True, False, False])
-    checkpoint = Checkpoint(Commits(tmp_path), table, States(table, None))
-    assert unfinished(checkpoint, [Cohort(0, np.array([0, 2, 3]), 2)], fresh) == []
-    assert fresh.tolist() == [True, True, False, False]
-    assert table.epochs.ravel().tolist() == [0, 0, 2, 2]
-    assert [Status(one) for one in table.status] == [Status.WAITING, Status.COMPLETE]
 
 
 def test_the_live_page_shows_the_best_so_far_and_where_each_rests():
@@ -740,82 +598,10 @@ def test_a_finished_run_takes_more_epochs(tmp_path, patience):
     longer = pj.search(task, space, epochs=16, out=tmp_path / "run", resume=True, **asked)
     whole = pj.search(task, space, epochs=16, out=tmp_path / "whole", **asked)
     assert longer.best == whole.best
-    for name in FILES[:2]:
-        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    stopping.same_files(tmp_path / "run", tmp_path / "whole", ("trials.parquet", "curves.parquet"))
     assert {t: s["epoch"].tolist() for t, s in longer.states.items()} == {
         t: s["epoch"].tolist() for t, s in whole.states.items()
     }
-
-
-@pytest.fixture
-def snapshots(monkeypatch, tmp_path):
-    """The directory of a run as it stood after each of its commits, of which there are as many as there can be."""
-    places = []
-
-    def commit(self):
-        whole(self)
-        if self.directory.parent.name == "run":
-            places.append(tmp_path / f"snapshot-{len(places)}")
-            shutil.copytree(self.directory.parent, places[-1])
-
-    whole = Commits.commit
-    monkeypatch.setattr("popjax.engine.checkpoint.EVERY", 0.0)
-    monkeypatch.setattr("popjax.engine.checkpoint.SHARE", float("inf"))
-    monkeypatch.setattr(Commits, "commit", commit)
-    return places
-
-
-def bits(results):
-    return {trial: {name: a.tobytes() for name, a in state.items()} for trial, state in results.states.items()}
-
-
-def test_from_each_commit_all_kept_states_are_the_same(snapshots, tmp_path, monkeypatch):
-    """Also from those in the middle of a segment, in which members have run out of patience."""
-    reach = Local.reach
-    monkeypatch.setattr(Local, "reach", lambda self, trained, epoch: (reach(self, trained, epoch), time.sleep(0.03)))
-    curves = [[1, 2, 3, 4, 5, 6, 7, 8, 9], [2, 1, 3, 4, 5, 6, 7, 8, 9], [9, 8, 7, 6, 5, 4, 3, 2, 1.5]]
-    whole = told(curves, patience=3, out=tmp_path / "run")
-    monkeypatch.setattr(Local, "reach", reach)
-    assert len(snapshots) > 5
-    for place in list(snapshots):
-        again = told(curves, patience=3, out=place, resume=True)
-        assert again.best == whole.best
-        assert bits(again) == bits(whole), place.name
-
-
-@pytest.mark.kill
-@pytest.mark.parametrize("seed", [6, 7])
-def test_from_each_commit_copies_come_to_the_same(snapshots, tmp_path, seed):
-    """Of two folds, of which one rests before its trial is copied."""
-    task, space = backwards(LOSSES.tolist())
-    asked = dict(trials=12, epochs=16, seed=seed, folds=2, scheduler=pj.pbt(interval=2, warmup=2, quantile=0.4))
-    asked |= dict(rank=pj.best("loss", at="best", patience=3, keep=12))
-    whole = pj.search(task, space, out=tmp_path / "run", **asked)
-    for place in snapshots[:: max(len(snapshots) // 8, 1)]:
-        again = pj.search(task, space, out=place, resume=True, **asked)
-        assert bits(again) == bits(whole)
-        for name in FILES[:2]:
-            assert (place / name).read_bytes() == (tmp_path / "run" / name).read_bytes(), (place.name, name)
-
-
-def test_what_is_heard_twice_counts_once():
-    """As where memory ran out within a segment, and its members go on from where it began."""
-    numbering, rule = Numbering(), pj.best("loss", at="best", patience=3)
-    table = MemberTable(("loss",), numbering, rule, epochs=9, last=9)
-    table.grow(2)
-    losses = np.array([[3.0, 2, 4, 4, 4, 1], [6.0, 5, 4, 3, 2, 1]])
-    improved = np.array([[True, True, False, False, False, False], [True] * 6])
-    both = np.array([0, 1])
-    hear = lambda epoch: table.report(both, epoch, {"loss": losses[:, epoch]}, improved[:, epoch])
-    for epoch in range(4):
-        hear(epoch)
-    assert table.since.ravel().tolist() == [2, 0]
-    States(table, None).take_back(Cohort(0, both, 2, OnHost({"state": np.zeros(2), "alive": np.ones(2, bool)})))
-    assert table.since.ravel().tolist() == [0, 0]
-    assert np.isnan(table.metrics["loss"][:, 0, 0, 2:]).all()
-    for epoch in range(2, 5):
-        hear(epoch)
-    assert table.resting.ravel().tolist() == [True, False]
 
 
 def test_the_axis_reaches_to_the_winners_value():

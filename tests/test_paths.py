@@ -33,12 +33,12 @@ SEARCHES = {
     "plain": dict(trials=9, epochs=5, rank=pj.best(keep=3)),
     "kept epochs": dict(trials=8, epochs=6, rank=BEST),
     "rounds": dict(trials=12, epochs=2, scheduler="rounds(3)"),
-    "halving": dict(trials=9, epochs=6, scheduler="halving(min_epochs=1)"),
+    "halving": dict(trials=9, epochs=6, scheduler="halving(min_epochs=1)", rank=BEST),
     "pbt": dict(trials=9, epochs=6, scheduler="pbt(warmup=1)", rank=BEST),
     "everything": dict(trials=11, epochs=steering_task.EPOCHS, scheduler=steering_task.everything),
     "tpe": dict(trials=12, epochs=4, scheduler="rounds(3, halving(min_epochs=1))", sampler="tpe"),
 }
-ALONE = {}  # name -> the directory of the search left alone
+ALONE = {}  # name -> the directory of the search left alone, and its results
 CRASH = st.none() | st.integers(0, 12)
 
 
@@ -83,6 +83,11 @@ class Epochs(pj.Callback):
             self.stop.set()
 
 
+def kept(results):
+    """The bytes of the states of all trials that the rule keeps."""
+    return {trial: {name: a.tobytes() for name, a in state.items()} for trial, state in results.states.items()}
+
+
 class Searches(Place):
     """A search that is stopped, killed, damaged, moved, and goes on elsewhere."""
 
@@ -90,9 +95,9 @@ class Searches(Place):
     def begin(self, name):
         self.asked = {"seed": 2, "folds": 2, **SEARCHES[name]}
         if name not in ALONE:
-            ALONE[name] = Path(tempfile.mkdtemp())
-            self.search(ALONE[name])
-        self.alone = ALONE[name]
+            place = Path(tempfile.mkdtemp())
+            ALONE[name] = place, self.search(place)
+        self.alone, self.whole = ALONE[name]
 
     def search(self, out, stop=None, **given):
         return stopping.search(steering_task.TASK, steering_task.SPACE, out=out, stop=stop, **self.asked, **given)
@@ -133,7 +138,8 @@ class Searches(Place):
         if hasattr(self, "alone"):
             results = self.search(self.run, resume=True)
             stopping.same_files(self.alone, self.run)
-            assert results.best == pj.Results.load(self.alone).best
+            assert results.best == self.whole.best
+            assert kept(results) == kept(self.whole)
             again = self.search(self.run, resume=True)
             assert again.best == results.best
             stopping.same_files(self.alone, self.run)
