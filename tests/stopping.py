@@ -79,6 +79,14 @@ sys.exit(main(sys.argv[1:]))
 )
 
 
+def killed_often(python, code, kills):
+    """A program over the directory "run", killed before so many of its renames, each time anew, and then left alone."""
+    here = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})"
+    for kill_at in (*kills, 0):
+        ended = python(f"{here}\n{DIES}\n{code}", "run", kill_at)
+        assert ended.returncode == (-signal.SIGKILL if kill_at else 0), ended.stderr
+
+
 def killed(python, command, asked, kills):
     """`popjax sweep` in the directory "run", killed so often, each time before so many renames, and then resumed."""
     for number, kill_at in enumerate(kills):

@@ -9,10 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import stopping
-from conftest import soaked
+from conftest import compilations, soaked
 from four_devices import on_four_devices
-from test_compilations import compilations
-from test_schedulers import FILES, KILLED
 
 import popjax as pj
 from popjax.store.results import Results
@@ -30,7 +28,7 @@ SPACE = pj.Space(
 )
 SETTABLE = ("rate", "beta", "shift", "steps", "level")
 DATA = np.array([0.25, -0.5])
-FILES = (*FILES, "history.parquet")
+FILES = ("trials.parquet", "curves.parquet", "decisions.jsonl", "best/arrays.safetensors", "history.parquet")
 
 
 def init(key, hparams, data):
@@ -290,16 +288,10 @@ def test_the_winners_files_know_a_schedule_with_gaps(rows, tmp_path):
 
 @pytest.mark.kill
 @pytest.mark.parametrize("rank", ["pj.best(keep=24)", "kept_best(2)"])
-def test_killed_at_every_kind_of_moment_it_ends_as_the_run_left_alone(python, tmp_path, rank):
-    """Before and after a decision's line, with the line torn, and after single commits; one after the other."""
+def test_killed_often_it_ends_as_the_run_left_alone(python, tmp_path, rank):
     search(out=tmp_path / "whole", rank=eval(rank))
-    run = f"from test_pbt import kept_best, pj, search; search(out=sys.argv[3], resume=True, rank={rank})"
-    code = KILLED.format(tests=__file__.rpartition("/")[0], every=0.0, waiting=0.25, run=run)
-    for where, number in [("commit", 1), ("after", 1), ("commit", 2), ("before", 1), ("torn", 1)]:
-        died = python(code, where, number, "run")
-        assert died.returncode == -9, died.stderr
-    ended = python(code, "never", 0, "run")
-    assert ended.returncode == 0, ended.stderr
+    code = f"from test_pbt import kept_best, pj, search; search(out=sys.argv[1], resume=True, rank={rank})"
+    stopping.killed_often(python, code, (2, 4, 5))
     for name in FILES:
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 

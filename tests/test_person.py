@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import stopping
 from steering_task import EPOCHS, SPACE, TASK
-from test_schedulers import FILES, Loop, kills
+from test_schedulers import FILES, Loop
 
 import popjax as pj
 from popjax.pages.page import page as drawn
@@ -123,8 +123,8 @@ def test_the_log_alone_gives_the_same_bytes_whenever_it_is_killed(python, tmp_pa
     (tmp_path / "run").mkdir()
     for name in ("run.json", "decisions.jsonl"):
         shutil.copy(tmp_path / "steered" / name, tmp_path / "run" / name)
-    code = "from test_person import search; search(out=sys.argv[3], resume=True)"
-    kills(python, [("commit", number) for number in (1, 3, 2, 4)], every=0.0, run=code)
+    code = "from test_person import search; search(out=sys.argv[1], resume=True)"
+    stopping.killed_often(python, code, (2, 4, 5))
     for name in (*FILES, "decisions.jsonl"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "steered" / name).read_bytes(), name
 

@@ -4,30 +4,22 @@ import functools
 import json
 import re
 import shutil
-import signal
 import threading
 from collections import Counter
 
 import jax
 import numpy as np
 import pytest
-import steering_task
 import stopping
 import warm
+from conftest import compilations, refused, soaked
 from steering_task import DATA, EPOCHS, SPACE, TASK, everything, search, sets_once
-from test_compilations import compilations
 
 import popjax as pj
-from popjax.engine.backends.local import Batch as Training
 from popjax.engine.memory import host_total
-from popjax.engine.states import States
 from popjax.engine.trainer import Trainer
 from popjax.scheduler import best_first
-from popjax.store.decisions import Step, content_of_line
 from popjax.store.files import read_arrays
-from popjax.store.journal import Journal
-from popjax.tuning.callbacks.progress import Progress
-from popjax.tuning.schedulers.plain import plain
 
 FILES = ("trials.parquet", "curves.parquet", "decisions.jsonl", "best/arrays.safetensors")
 
@@ -122,51 +114,9 @@ def test_looking_more_often_changes_no_bit(every, tmp_path):
     whole, cut = search(), search(out=tmp_path / "run", every=every)
     for name, values in whole.members.items():
         assert values.tobytes() == cut.members[name].tobytes()
-    lines = (tmp_path / "run" / "decisions.jsonl").read_bytes().splitlines(keepends=True)
-    states = [content_of_line(line)["state"] for line in lines]
+    states = [json.loads(line)["state"] for line in (tmp_path / "run" / "decisions.jsonl").read_text().splitlines()]
     assert sorted(set(states)) == list(range(1, 8))
     assert len(states) == (15 if every == 1 else 8)
-
-
-RUN = "search(out=sys.argv[3], resume=True)"
-KILLED = """
-import os, signal, sys
-sys.path.insert(0, {tests!r})
-import jax
-import popjax.engine.checkpoint
-import popjax.engine.trainer
-import popjax.store.journal
-from steering_task import search
-popjax.engine.checkpoint.EVERY, popjax.engine.checkpoint.SHARE = {every}, float("inf")
-popjax.engine.trainer.WAITING = {waiting}
-where, number = sys.argv[1], int(sys.argv[2])
-write = popjax.store.journal.Journal.write
-count = 0
-def writing(log, step):
-    global count
-    count += 1
-    if where == "before" and count == number:
-        os.kill(os.getpid(), signal.SIGKILL)
-    step = write(log, step)
-    if where == "after" and count == number:
-        os.kill(os.getpid(), signal.SIGKILL)
-    if where == "torn" and count == number:
-        path = log.path
-        path.write_bytes(path.read_bytes()[:-9])
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step
-popjax.store.journal.Journal.write = writing
-commit = popjax.engine.checkpoint.Checkpoint.commit
-commits = 0
-def committing(saver):
-    global commits
-    commit(saver)
-    commits += 1
-    if where == "commit" and commits == number:
-        os.kill(os.getpid(), signal.SIGKILL)
-popjax.engine.checkpoint.Checkpoint.commit = committing
-{run}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -176,34 +126,9 @@ def uninterrupted(tmp_path_factory):
     return place
 
 
-def kills(python, moments, every=2.0, waiting=0.25, run=RUN):
-    """Kill a run at each of these, (where, which one), go on each time, and end it."""
-    code = KILLED.format(tests=steering_task.__file__.rpartition("/")[0], every=every, waiting=waiting, run=run)
-    for where, number in moments:
-        died = python(code, where, number, "run")
-        assert died.returncode == -signal.SIGKILL, died.stderr
-    ended = python(code, "never", 0, "run")
-    assert ended.returncode == 0, ended.stderr
-
-
-@pytest.mark.kill
-@pytest.mark.parametrize("where", ["before", "after", "torn"])
-def test_killed_at_every_decision_it_ends_as_the_run_left_alone(python, tmp_path, uninterrupted, where):
-    """Before a decision is written, between its line and its effect, and with its line torn; each after the other."""
-    kills(python, [(where, 1)] * 7)
-    for name in FILES:
-        assert (tmp_path / "run" / name).read_bytes() == (uninterrupted / name).read_bytes(), name
-
-
-@pytest.mark.kill
-def test_killed_after_copies_of_which_only_some_batches_are_committed(python, tmp_path, uninterrupted):
-    """After every single commit, of a run that commits whatever a worker says."""
-    kills(python, [("commit", number) for number in (1, 2, 3, 2, 4, 2, 1)], every=0.0)
-    for name in FILES:
-        assert (tmp_path / "run" / name).read_bytes() == (uninterrupted / name).read_bytes(), name
-
-
+RUN = "from steering_task import search\nsearch(out=sys.argv[1], resume=True)"
 FOUR = f"""
+import jax
 jax.config.update("jax_enable_x64", True)
 assert jax.local_device_count() == 4
 {RUN}
@@ -212,22 +137,54 @@ assert jax.local_device_count() == 4
 
 @pytest.mark.kill
 @pytest.mark.soak
-def test_on_four_devices_killed_at_every_decision_it_is_a_plain_loop(x64, tmp_path, environment):
-    """Over two programs and two folds; and to the last bit what four devices do that are left alone."""
+def test_on_four_devices_killed_often_it_is_a_plain_loop(x64, tmp_path, environment):
+    """Over two programs and two folds."""
     four = environment | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
-    python = functools.partial(warm.python, cwd=tmp_path, environment=four)
-    moments = [("after", 1), ("commit", 1)] * 7  # of each decision: its line is written, its first commit is made
-    kills(python, moments, every=0.0, run=FOUR)
-    whole = KILLED.format(tests=steering_task.__file__.rpartition("/")[0], every=2.0, waiting=0.25, run=FOUR)
-    alone = python(whole, "never", 0, "whole")
-    assert alone.returncode == 0, alone.stderr
-    for name in FILES:
-        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    stopping.killed_often(functools.partial(warm.python, cwd=tmp_path, environment=four), FOUR, (3, 5, 4, 6))
     loop, results = Loop().run(), pj.Results.load(tmp_path / "run")
     np.testing.assert_allclose(results.members["loss"][:, :, 0], np.array(loop.losses, float), rtol=1e-9)
     assert results.done[:, :, 0].tolist() == [[epoch] * 2 for epoch in loop.epochs]
     for name, column in results.points.items():
         assert column.tolist() == [values[name] for values in loop.points]
+
+
+@pytest.mark.parametrize("cut", [1, 30])
+def test_a_torn_decision_is_made_again_and_a_damaged_one_is_refused(tmp_path, uninterrupted, cut):
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run, ignore=shutil.ignore_patterns("state"))
+    journal = run / "decisions.jsonl"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[:-cut])
+    search(out=run, resume=True)
+    stopping.same_files(uninterrupted, run)
+    journal.write_bytes(whole[:40] + bytes([whole[40] ^ 1]) + whole[41:])
+    with refused("line 1", "damaged", error=Exception):
+        search(out=run, resume=True)
+
+
+class Stops(pj.Callback):
+    """Sets the event once so many epochs of members are trained."""
+
+    def __init__(self, epochs):
+        self.left, self.stop = epochs, threading.Event()
+
+    def epoch(self, result):
+        self.left -= len(result.trial)
+        if self.left <= 0:
+            self.stop.set()
+
+
+@pytest.mark.parametrize("epochs", soaked([30, 5, 40, 55, 70, 85, 100]))
+def test_states_that_are_given_up_are_trained_again_to_the_same_bits(tmp_path, uninterrupted, monkeypatch, epochs):
+    """No memory for waiting trials: sources of copies too, heard of once, also where the run is stopped meanwhile."""
+    monkeypatch.setattr("popjax.engine.trainer.WAITING", 0)
+    recorder, stops = Recorder(), Stops(epochs)
+    results = search(callbacks=[recorder])
+    np.testing.assert_array_equal(recorder.losses, results.members["loss"])
+    stopped = search(out=tmp_path / "run", stop=stops.stop, callbacks=[stops])
+    np.testing.assert_array_equal(stopped.done, np.isfinite(stopped.members["loss"]).sum(-1))
+    search(out=tmp_path / "run", resume=True)
+    stopping.same_files(uninterrupted, tmp_path / "run")
 
 
 def test_rungs_copies_and_changes_compile_nothing():
@@ -291,63 +248,52 @@ POINT = {"rate": np.array([0.2]), "shift": np.array([0.2]), "size": np.array([2]
 
 
 @pytest.mark.parametrize(
-    ("decision", "says"),
+    ("decision", "names"),
     [
-        (pj.Decision(until={9: 3}), "there is no trial 9; choose 0..3"),
-        (pj.Decision(until={True: 3}), "there is no trial True"),
-        (pj.Decision(until={0: 1}), "until 1: trial 0 is at epoch 2; give a later one"),
-        (pj.Decision(until={0: 9}), "until 9: trial 0 ends at epoch 8; give at most 8"),
-        (pj.Decision(set={1: {"size": 3}}, until={0: 3}), "size fixes a shape or code of the program"),
-        (
-            pj.Decision(set={1: {"speed": 3}}, until={0: 3}),
-            "speed is no hyperparameter here; there are rate, shift, size",
-        ),
-        (pj.Decision(set={1: {"rate": "fast"}}, until={0: 3}), "rate='fast': give a number"),
-        (pj.Decision(copy={0: 7}, until={0: 3}), "there is no trial 7"),
-        (pj.Decision(add=POINT, fresh=(4,), until={4: 3}), "fresh 4: a trial added at once has its own key"),
-        (pj.Decision(add=POINT | {"zz": np.zeros(1)}, until={4: 3}), "zz is no hyperparameter of the space; there are"),
-        (pj.Decision(add={"rate": np.array([0.2])}, until={4: 3}), "there is no column shift"),
-        (pj.Decision(add=POINT | {"rate": [0.2]}, until={4: 3}), "rate is a list; give a NumPy array (trials,)"),
-        (pj.Decision(add=POINT | {"rate": np.zeros((1, 2))}, until={4: 3}), "rate is a ndarray of shape (1, 2)"),
-        (pj.Decision(add=POINT | {"rate": np.zeros(2)}, until={4: 3}), "rate has 2, shift has 1, size has 1 values"),
-        (pj.Decision(add=POINT | {"rate": np.array([np.nan])}, until={4: 3}), "rate of new trial 0 has no value"),
-        (pj.Decision(add=POINT | {"rate": np.array([np.inf])}, until={4: 3}), "rate=inf: give a finite number"),
-        (pj.Decision(add=POINT | {"rate": np.array(["a"])}, until={4: 3}), "rate is a column of <U1; give numbers"),
-        (pj.Decision(until=[0]), "the decision's until is a list; give a dict"),
-        (pj.Decision(copy=[(0, 1)], until={0: 3}), "the decision's copy is a list; give a dict"),
-        (pj.Decision(fresh=3, until={0: 3}), "the decision's fresh is a int; give the numbers of trials"),
-        (pj.Decision(set={0: 0.3}, until={0: 3}), "set 0: 0.3 is no dict; give name -> value"),
-        (pj.Decision(until={0: 3}, notes=float("nan")), "step: the notes are no JSON value (Out of range float values"),
+        (pj.Decision(until={9: 3}), ["9", "0..3"]),
+        (pj.Decision(until={True: 3}), ["True"]),
+        (pj.Decision(until={0: 1}), ["trial 0", "epoch 2", "later"]),
+        (pj.Decision(until={0: 9}), ["trial 0", "9", "at most 8"]),
+        (pj.Decision(set={1: {"size": 3}}, until={0: 3}), ["size", "shape"]),
+        (pj.Decision(set={1: {"speed": 3}}, until={0: 3}), ["speed", "rate, shift, size"]),
+        (pj.Decision(set={1: {"rate": "fast"}}, until={0: 3}), ["rate='fast'", "number"]),
+        (pj.Decision(copy={0: 7}, until={0: 3}), ["7"]),
+        (pj.Decision(add=POINT, fresh=(4,), until={4: 3}), ["fresh 4"]),
+        (pj.Decision(add=POINT | {"zz": np.zeros(1)}, until={4: 3}), ["zz", "rate, shift, size"]),
+        (pj.Decision(add={"rate": np.array([0.2])}, until={4: 3}), ["shift"]),
+        (pj.Decision(add=POINT | {"rate": [0.2]}, until={4: 3}), ["rate", "list", "NumPy array"]),
+        (pj.Decision(add=POINT | {"rate": np.zeros((1, 2))}, until={4: 3}), ["rate", "(1, 2)"]),
+        (pj.Decision(add=POINT | {"rate": np.zeros(2)}, until={4: 3}), ["rate has 2", "shift has 1"]),
+        (pj.Decision(add=POINT | {"rate": np.array([np.nan])}, until={4: 3}), ["rate", "0"]),
+        (pj.Decision(add=POINT | {"rate": np.array([np.inf])}, until={4: 3}), ["rate=inf", "finite"]),
+        (pj.Decision(add=POINT | {"rate": np.array(["a"])}, until={4: 3}), ["rate", "<U1", "numbers"]),
+        (pj.Decision(until=[0]), ["until", "list", "dict"]),
+        (pj.Decision(copy=[(0, 1)], until={0: 3}), ["copy", "list", "dict"]),
+        (pj.Decision(fresh=3, until={0: 3}), ["fresh", "int"]),
+        (pj.Decision(set={0: 0.3}, until={0: 3}), ["set 0", "0.3", "dict"]),
+        (pj.Decision(until={0: 3}, notes=float("nan")), ["notes", "JSON"]),
     ],
     ids=str,
 )
-def test_a_decision_that_cannot_be_carried_out_is_one_line_and_changes_nothing(decision, says, tmp_path):
-    with pytest.raises(ValueError) as error:
+def test_a_decision_that_cannot_be_carried_out_is_one_line_and_changes_nothing(decision, names, tmp_path):
+    with refused(*names):
         pj.search(TASK, SPACE, trials=4, epochs=8, scheduler=deciding(decision), out=tmp_path / "run")
-    assert says in str(error.value)
-    assert "\n" not in str(error.value)
-    log = Journal(SPACE, tmp_path / "run")
-    assert len(log.steps) == 1, "it is checked before it is written"
+    (written,) = (tmp_path / "run" / "decisions.jsonl").read_text().splitlines()
+    assert "add" in json.loads(written), "it is checked before it is written"
 
 
-@pytest.mark.parametrize(
-    ("decision", "says"),
-    [
-        (pj.Decision(set={0: {"rate": 0.123}}, until={1: 3}), "set 0: it is complete"),
-        (pj.Decision(fresh=(0,), until={1: 3}), "fresh 0: it is trained to the end"),
-    ],
-    ids=str,
-)
-def test_a_complete_trial_is_changed_no_more(decision, says):
+@pytest.mark.parametrize("change", [{"set": {0: {"rate": 0.123}}}, {"fresh": (0,)}], ids=str)
+def test_a_complete_trial_is_changed_no_more(change):
     """Its record would say that it was trained with what it was given afterwards."""
-    with pytest.raises(ValueError, match=says):
+    decision = pj.Decision(until={1: 3}, **change)
+    with refused(f"{next(iter(change))} 0"):
         pj.search(TASK, SPACE, trials=4, epochs=8, scheduler=deciding(pj.Decision(until={0: 8}), decision))
 
 
 def test_a_value_that_is_not_among_the_choices_is_not_added():
     space = SPACE.replace(size=pj.choice(1, 2, static=True))
     add = {"rate": np.array([0.2]), "shift": np.array([0.2]), "size": np.array([7], object)}
-    with pytest.raises(ValueError, match=r"add: size=7 is not among choice\(1, 2, static=True\); add one that is"):
+    with refused("size=7", "choice(1, 2, static=True)"):
         pj.search(TASK, space, trials=4, epochs=8, scheduler=deciding(pj.Decision(add=add, until={4: 3})))
 
 
@@ -356,44 +302,15 @@ def test_copies_between_shapes_or_epochs_are_refused():
     sizes = points["size"].tolist()
     other = next(trial for trial in range(1, 4) if sizes[trial] != sizes[0])
     same = next(trial for trial in range(1, 4) if sizes[trial] == sizes[0])
-    for decisions, says in (
-        ([pj.Decision(copy={0: other}, until={0: 3})], "differ in what fixes a shape"),
+    for decisions, names in (
+        ([pj.Decision(copy={0: other}, until={0: 3})], ["shape"]),
         (
             [pj.Decision(until={0: 3}), pj.Decision(copy={0: same}, until={0: 4})],
-            f"trial 0 is at epoch 3, trial {same} at 2",
+            ["trial 0", "3", f"trial {same} at 2"],
         ),
     ):
-        with pytest.raises(ValueError, match=says):
+        with refused(*names):
             pj.search(TASK, SPACE, trials=4, epochs=8, scheduler=deciding(*decisions))
-
-
-def test_a_log_keeps_every_decision_and_drops_a_torn_line(tmp_path):
-    points = SPACE.sample(3, 1)
-    decision = pj.Decision(
-        add=points, copy={1: 0}, fresh=(2,), set={0: {"rate": 0.1 + 0.2}}, until={0: 3, 1: 3, 2: 5}, notes={"why": "é"}
-    )
-    log = Journal(SPACE, tmp_path)
-    log.write(Step(decision, {"round": 2}, {2: 8}))
-    log.remark("stopped", "minutes")
-    log.write(Step(pj.Decision(until={0: 4})))
-    whole = (tmp_path / "decisions.jsonl").read_bytes()
-    (read, second) = Journal(SPACE, tmp_path).steps
-    assert (read.state, read.goal) == ({"round": 2}, {2: 8})
-    assert read.decision._replace(add={}) == decision._replace(add={})
-    for name, column in points.items():
-        assert (read.decision.add[name].dtype, read.decision.add[name].tolist()) == (column.dtype, column.tolist())
-    assert second.decision.until == {0: 4}
-    for cut in (1, 30):
-        (tmp_path / "decisions.jsonl").write_bytes(whole[:-cut])
-        torn = Journal(SPACE, tmp_path)
-        assert len(torn.steps) == 1
-        torn.write(Step(pj.Decision(until={0: 4})))
-        assert (tmp_path / "decisions.jsonl").read_bytes() == whole
-    damaged = bytearray(whole)
-    damaged[40] ^= 1
-    (tmp_path / "decisions.jsonl").write_bytes(damaged)
-    with pytest.raises(ValueError, match="line 1 is damaged"):
-        Journal(SPACE, tmp_path)
 
 
 def test_a_budget_of_minutes_stops_and_is_noted_and_the_run_goes_on(rows, tmp_path):
@@ -498,7 +415,7 @@ def test_rounds_of_an_inner_scheduler(rows):
     task = pj.supervised(rows)
     space = {"learning_rate": pj.log_uniform(1e-4, 1), "hidden": pj.integers(3, 9)}
     plainly = pj.search(task, space, trials=40, epochs=4, scheduler=pj.rounds(2))
-    same = pj.search(task, space, trials=40, epochs=4, scheduler=pj.rounds(2, plain))
+    same = pj.search(task, space, trials=40, epochs=4, scheduler=pj.rounds(2, functools.partial(mine, 4)))
     for name, values in plainly.members.items():
         assert values.tobytes() == same.members[name].tobytes()
     pruned = pj.search(task, space, trials=40, epochs=4, scheduler=pj.rounds(2, median_stopping))
@@ -506,7 +423,7 @@ def test_rounds_of_an_inner_scheduler(rows):
     assert pruned.pruned[:20].any()
     assert pruned.pruned[20:].any()
     assert pruned.points["learning_rate"][:20].tolist() == plainly.points["learning_rate"][:20].tolist()
-    with pytest.raises(ValueError, match="rounds=50: there are 40 trials"):
+    with refused("rounds=50", "40"):
         pj.search(task, space, trials=40, scheduler=pj.rounds(50))
 
 
@@ -530,26 +447,6 @@ def test_a_callback_is_closed_also_where_the_run_fails():
     with pytest.raises(ValueError):
         pj.search(TASK, SPACE, trials=4, scheduler=deciding(pj.Decision(until={9: 3})), callbacks=[closing])
     assert closing.closed == 2
-
-
-@pytest.mark.kill
-def test_states_that_are_given_up_are_trained_again_to_the_same_bits(python, tmp_path, uninterrupted, monkeypatch):
-    """No memory for waiting trials: also for sources of copies, heard of once, and killed after every commit."""
-    with monkeypatch.context() as patch:
-        patch.setattr("popjax.engine.trainer.WAITING", 0)
-        recorder = Recorder()
-        given_up = []
-        behind = States.behind
-        patch.setattr(States, "behind", lambda *its: given_up.extend(found := behind(*its)) or found)
-        results = search(callbacks=[recorder])
-    assert max(cohort.epoch for cohort in given_up) > 0, "a source was trained again"
-    whole = pj.Results.load(uninterrupted)
-    for name, values in whole.members.items():
-        assert values.tobytes() == results.members[name].tobytes()
-    np.testing.assert_array_equal(recorder.losses, results.members["loss"])
-    kills(python, [("commit", number) for number in (1, 4, 6, 3)], every=0.0, waiting=0)
-    for name in FILES:
-        assert (tmp_path / "run" / name).read_bytes() == (uninterrupted / name).read_bytes(), name
 
 
 def test_states_that_wait_on_disk_are_read_together(tmp_path, monkeypatch):
@@ -606,33 +503,6 @@ def test_an_empty_state_is_there_again_when_a_run_goes_on(tmp_path, state):
     np.testing.assert_array_equal(resumed.members["loss"], again().members["loss"])
 
 
-def test_a_stop_while_a_source_is_trained_again_loses_nothing(tmp_path, uninterrupted, monkeypatch):
-    """The decision that copies it is carried out when the run goes on."""
-    monkeypatch.setattr("popjax.engine.trainer.WAITING", 0)
-    stop, again, begin, stateless = threading.Event(), threading.Event(), Training.begin, States.behind
-
-    def noticing(states, trials):
-        found = stateless(states, trials)
-        if any(cohort.epoch for cohort in found):
-            again.set()
-        return found
-
-    def stopping(progress, *others):
-        begin(progress, *others)
-        if again.is_set():
-            stop.set()
-
-    with monkeypatch.context() as patch:
-        patch.setattr(States, "behind", noticing)
-        patch.setattr(Training, "begin", stopping)
-        stopped = search(out=tmp_path / "run", stop=stop)
-    assert stop.is_set()
-    np.testing.assert_array_equal(stopped.done, np.isfinite(stopped.members["loss"]).sum(-1))
-    search(out=tmp_path / "run", resume=True)
-    for name in FILES:
-        assert (tmp_path / "run" / name).read_bytes() == (uninterrupted / name).read_bytes(), name
-
-
 def test_the_progress_shows_what_ranks(capsys):
     """The best of where all stand now, by the mean over folds: not the best that any epoch ever gave."""
 
@@ -655,59 +525,38 @@ class Quiet(pj.Callback):
     pass
 
 
-UNUSABLE = {  # what is given as scheduler or as callbacks: what is said
-    "the scheduler <lambda> returned a NoneType; return a popjax.Scheduler": {"scheduler": lambda problem: None},
-    "scheduler is the function halving; call it: popjax.halving()": {"scheduler": pj.halving},
-    "the scheduler <lambda>: step returned (1, None); return (state, popjax.Decision(...))": {
-        "scheduler": lambda problem: pj.Scheduler(lambda: 0, lambda state, trials: (1, None))
-    },
-    "the scheduler <lambda>: step: the notes are no JSON value (float64[1] is a ndarray); give numbers": {
-        "scheduler": lambda problem: pj.Scheduler(
-            lambda: 0,
-            lambda state, trials: (
-                1,
-                pj.Decision(add=problem.propose(2), until={0: 1, 1: 1}, notes={"loss": np.ones(1)}),
-            ),
-        )
-    },
-    "callbacks is a Quiet; give a list of them, as [callback]": {"callbacks": Quiet()},
-    "callbacks is a int; give a list": {"callbacks": 3},
-    "callbacks holds the class Quiet; call it": {"callbacks": [Quiet]},
-    "callbacks holds a builtin_function_or_method; give objects of a class": {"callbacks": [print]},
-}
+def returning(step):
+    return lambda problem: pj.Scheduler(lambda: 0, lambda state, trials: step(problem))
 
 
-@pytest.mark.parametrize("says", UNUSABLE)
-def test_what_is_no_scheduler_and_no_callback_is_one_line(says):
+def noting(problem):
+    return 1, pj.Decision(add=problem.propose(2), until={0: 1, 1: 1}, notes={"loss": np.ones(1)})
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({"scheduler": lambda problem: None}, ["<lambda>", "NoneType", "popjax.Scheduler"]),
+        ({"scheduler": pj.halving}, ["halving", "call it"]),
+        ({"scheduler": returning(lambda problem: (1, None))}, ["(1, None)", "popjax.Decision"]),
+        ({"scheduler": returning(noting)}, ["notes", "float64[1]", "numbers"]),
+        ({"callbacks": Quiet()}, ["Quiet", "[callback]"]),
+        ({"callbacks": 3}, ["int", "list"]),
+        ({"callbacks": [Quiet]}, ["Quiet", "call it"]),
+        ({"callbacks": [print]}, ["builtin_function_or_method"]),
+    ],
+)
+def test_what_is_no_scheduler_and_no_callback_is_one_line(given, names):
     """Before anything is trained, also where nothing is written."""
     task = pj.objective(lambda key, hparams: {"loss": hparams["x"]})
-    with pytest.raises(ValueError, match=re.escape(says)):
-        pj.search(task, {"x": pj.uniform(0, 1)}, trials=4, **UNUSABLE[says])
+    with refused(*names):
+        pj.search(task, {"x": pj.uniform(0, 1)}, trials=4, **given)
 
 
 def test_callbacks_may_come_from_a_generator():
     recorder = Recorder()
     results = search(callbacks=(one for one in [recorder]))
     assert recorder.results is results
-
-
-def test_a_run_that_goes_on_knows_its_leader_from_the_first_epoch_on(tmp_path):
-    """The best so far is still the best where those that train now are worse."""
-
-    class Leads(Progress):
-        def __init__(self):
-            self.seen = []
-
-        def update(self):
-            self.seen.append(self.best())
-
-    settings = {"space": {"x": pj.uniform(0, 1)}, "sampler": "sobol", "out": tmp_path / "run"}
-    task = pj.objective(lambda key, hparams: {"loss": hparams["x"]})
-    first = pj.search(task, trials=64, **settings)
-    leads = Leads()
-    both = pj.search(task, trials=65, resume=True, callbacks=[leads], **settings)
-    assert both.best.trial == first.best.trial
-    assert set(leads.seen) == {first.best.value}
 
 
 def mine(step, problem):
@@ -730,7 +579,7 @@ def test_the_arguments_of_a_partial_belong_to_a_run(tmp_path):
     asked = {"space": {"x": pj.uniform(0, 1)}, "trials": 4, "epochs": 4, "out": tmp_path / "run"}
     pj.search(task, **asked, scheduler=functools.partial(mine, 1))
     pj.search(task, **asked, scheduler=functools.partial(mine, 1), resume=True)
-    with pytest.raises(ValueError, match=r"cannot be resumed so: .*scheduler"):
+    with refused("scheduler"):
         pj.search(task, **asked, scheduler=functools.partial(mine, 2), resume=True)
 
 
@@ -776,6 +625,6 @@ def test_a_value_that_is_no_branch_is_not_set():
     space = pj.Space(k=pj.choice(2, 4))
     session = pj.Session(task, space.sample(2), space=space)
     session.train(1)
-    with pytest.raises(ValueError, match="k=3: the program branches for 2, 4; set one of them"):
+    with refused("k=3", "2, 4"):
         session.set(0, k=3)
     session.set(0, k=4)
