@@ -1,7 +1,6 @@
 """The contract: what a Task may do, and the one line that a user sees when it cannot."""
 
 import pickle
-import re
 import subprocess
 import sys
 
@@ -10,29 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pyarrow.parquet
 import pytest
-from conftest import soaked
+from conftest import refused, soaked
 from flax import linen, nnx
 from flax.training.train_state import TrainState
 
 import popjax as pj
-from popjax.core.trees import abstract
-from popjax.data.dataset import from_arrays
-from popjax.data.splits import Splitting, split
 from popjax.engine.traced_task import Config
-from popjax.engine.tracer import Tracer
-from popjax.models.layers import Dropout
-from popjax.store.trial_columns import curves_table
+from popjax.layers import Dropout
 from popjax.study.replay import train_points
 
 CONFIG = Config(3, 0, pj.Rule("val_accuracy"))
-HERE = r"\(.*test_task.py, line \d+, in .*\)"
-
-
-def one_line(error):
-    text = str(error.value)
-    assert "\n" not in text
-    return text
 
 
 class Net(nnx.Module):
@@ -200,76 +188,73 @@ def test_bare_arrays_and_old_keys_are_state_too():
     np.testing.assert_allclose(results.curves["loss"], expected, rtol=1e-5)
 
 
-BAD = [
-    (dict(momentum=0.9), dict(optimizer="adam"), "momentum is read by nothing"),
-    (dict(batch_size=137), {}, "batch_size=137: there are 136 training rows"),
-    (dict(batch_size=pj.choice(16, 500)), {}, "batch_size=500: there are 136 training rows"),
-    (dict(dropout=1.5), {}, "dropout=1.5 is out of range"),
-    (dict(learning_rate=-1.0), {}, "learning_rate=-1.0 is out of range"),
-    (dict(hidden=pj.uniform(5, 9)), {}, "hidden=uniform(5, 9): a size is a whole number"),
-    (dict(hidden=0), {}, "hidden=0: give at least 1 unit"),
-    (dict(depth=pj.integers(0, 2)), {}, "depth=0: give at least 1 hidden layer"),
-    (dict(activation=pj.choice("relu", "reluu")), {}, "unknown activation 'reluu'"),
-    (dict(optimizer="adamm"), {}, "unknown optimizer 'adamm'"),
-    (dict(val_loss=1.0), {}, "val_loss is read by nothing"),
+SEARCHED = [
+    ({"momentum": 0.9}, {"optimizer": "adam"}, ["momentum", "nothing"]),
+    ({"batch_size": 137}, {}, ["batch_size=137", "136"]),
+    ({"batch_size": pj.choice(16, 500)}, {}, ["batch_size=500", "136"]),
+    ({"dropout": 1.5}, {}, ["dropout=1.5"]),
+    ({"learning_rate": -1.0}, {}, ["learning_rate=-1.0"]),
+    ({"hidden": pj.uniform(5, 9)}, {}, ["hidden=uniform(5, 9)", "whole number"]),
+    ({"hidden": 0}, {}, ["hidden=0", "at least 1"]),
+    ({"depth": pj.integers(0, 2)}, {}, ["depth=0", "at least 1"]),
+    ({"activation": pj.choice("relu", "reluu")}, {}, ["'reluu'", "relu,"]),
+    ({"optimizer": "adamm"}, {}, ["'adamm'", "adam,"]),
+    ({"val_loss": 1.0}, {}, ["val_loss", "nothing"]),
 ]
 
 
-@pytest.mark.parametrize(("scales", "arguments", "message"), BAD)
-def test_what_cannot_be_trained_is_one_line(rows, scales, arguments, message):
-    task = pj.supervised(rows, **arguments)
-    with pytest.raises(ValueError) as error:
-        pj.search(task, pj.Space(**({"learning_rate": 0.1} | scales)), trials=40)
-    assert message in one_line(error)
+@pytest.mark.parametrize(("scales", "given", "names"), SEARCHED, ids=str)
+def test_what_cannot_be_searched_is_one_line(rows, scales, given, names):
+    with refused(*names):
+        pj.search(pj.supervised(rows, **given), pj.Space(**({"learning_rate": 0.1} | scales)), trials=40)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (dict(trials=0), "trials=0: give a whole number of at least 1"),
-        (dict(epochs=0), "epochs=0"),
-        (dict(seed=-1), "seed=-1"),
-        (dict(seed=2**32), "seed=4294967296"),
-        (dict(sampler="sobolo"), "unknown sampler 'sobolo'"),
-        (dict(rank="accuracy"), "unknown metric 'accuracy'; the task reports"),
-        (dict(rank=pj.best), "rank is best itself; call it: best()"),
-        (dict(backend=pj.Local(plan="two")), "unknown plan 'two'"),
-        (dict(folds=2000), "folds=2000 and test=0.1 leave no row of 170"),
-        (dict(scheduler=pj.rounds(600)), "rounds=600: there are 512 trials"),
-        (dict(rank=pj.one_se()), "one member has no standard error; use folds or repeats"),
-    ],
-)
-def test_bad_arguments_are_one_line(rows, arguments, message):
-    with pytest.raises(ValueError) as error:
-        pj.search(pj.supervised(rows), {"learning_rate": 0.1}, **arguments)
-    assert message in one_line(error)
+ASKED = [
+    ({"trials": 0}, ["trials=0", "at least 1"]),
+    ({"epochs": 0}, ["epochs=0"]),
+    ({"seed": -1}, ["seed=-1"]),
+    ({"seed": 2**32}, ["seed=4294967296"]),
+    ({"sampler": "sobolo"}, ["'sobolo'", "sobol"]),
+    ({"rank": "accuracy"}, ["'accuracy'", "val_accuracy"]),
+    ({"rank": pj.best}, ["rank", "best()"]),
+    ({"backend": pj.Local(plan="two")}, ["'two'", "auto"]),
+    ({"folds": 2000}, ["folds=2000", "test=0.1", "170"]),
+    ({"scheduler": pj.rounds(600)}, ["rounds=600", "512"]),
+    ({"rank": pj.one_se()}, ["standard error", "folds or repeats"]),
+]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (dict(model="cnn3"), "unknown model 'cnn3'"),
-        (dict(optimizer="lion"), "unknown optimizer 'lion'"),
-        (dict(schedule="step"), "unknown schedule 'step'"),
-        (dict(validation=0.0), "validation=0.0"),
-        (dict(test=0.6, validation=0.6), "leave no row"),
-        (dict(seed=-1), "seed=-1: give a whole number"),
-    ],
-)
-def test_bad_tasks_are_one_line(rows, arguments, message):
-    with pytest.raises(ValueError) as error:
-        pj.supervised(rows, **arguments)
-    assert message in one_line(error)
+@pytest.mark.parametrize(("given", "names"), ASKED, ids=str)
+def test_what_cannot_be_asked_is_one_line(rows, given, names):
+    with refused(*names):
+        pj.search(pj.supervised(rows), {"learning_rate": 0.1}, **given)
+
+
+MADE = [
+    ({"model": "cnn3"}, ["'cnn3'", "cnn"]),
+    ({"optimizer": "lion"}, ["'lion'", "adam"]),
+    ({"schedule": "step"}, ["'step'", "cosine"]),
+    ({"validation": 0.0}, ["validation=0.0"]),
+    ({"test": 0.6, "validation": 0.6}, ["0.6", "row"]),
+    ({"seed": -1}, ["seed=-1", "whole number"]),
+    ({"optimizer": optax.adam(1e-3)}, ["optimizer", "function"]),
+    ({"schedule": lambda epoch: 1.0}, ["schedule"]),
+    ({"loss": lambda outputs, targets, hparams: 0.0}, ["loss", "(outputs, targets)"]),
+    ({"model": lambda hparams, rngs: Two(rngs)}, ["tuple", "one array"]),
+]
+
+
+@pytest.mark.parametrize(("given", "names"), MADE, ids=str)
+def test_what_makes_no_task_is_one_line(rows, given, names):
+    with refused(*names):
+        pj.search(pj.supervised(rows, **given), {"learning_rate": 0.1}, trials=1)
 
 
 def test_a_hyperparameter_that_fixes_a_shape_is_named_with_the_remedy(rows):
     task = pj.supervised(rows, model=lambda hparams, rngs: Net(hparams["hidden"], 0.0, rngs))
     space = pj.Space(learning_rate=pj.log_uniform(1e-3, 1), hidden=pj.integers(5, 7))
-    with pytest.raises(ValueError) as error:
+    with refused("hidden", "shape", "test_task.py, line", "static=True"):
         pj.search(task, space, trials=64)
-    assert re.fullmatch(
-        rf"hidden fixes a shape {HERE}: mark it static=True, a program for each of its values", one_line(error)
-    )
     marked = space.replace(hidden=pj.integers(5, 7, static=True))
     assert pj.search(task, marked, trials=12, epochs=1).summary["buckets"] == 3
     assert pj.search(task, space.replace(hidden=6), trials=12, epochs=1).summary["buckets"] == 1
@@ -284,11 +269,8 @@ def test_a_rate_that_needs_python_is_named_with_the_remedy(rows):
             return self.out(self.drop(x))
 
     task = pj.supervised(rows, model=lambda hparams, rngs: Plain(hparams["dropout"], rngs))
-    with pytest.raises(ValueError) as error:
+    with refused("dropout", "test_task.py, line", "popjax.layers.Dropout", "static=True"):
         pj.search(task, pj.Space(dropout=pj.uniform(0, 0.5)), trials=8)
-    what = rf"dropout is used as a Python value {HERE}: use popjax.layers.Dropout, or mark it static=True, a program"
-    what += " for each of its values"
-    assert re.fullmatch(what, one_line(error))
     constant = pj.search(task, pj.Space(dropout=0.3, learning_rate=0.01), trials=2, epochs=1)
     assert constant.best is not None
 
@@ -300,33 +282,29 @@ def test_a_rate_that_optax_needs_is_named_with_where_it_goes():
         return x, {"loss": optax.cosine_decay_schedule(1.0, hparams["steps"])(x)}
 
     task = pj.Task(lambda key, hparams, data: jnp.float32(1), epoch, ())
-    with pytest.raises(
-        ValueError, match=rf"steps is used as a Python value by optax {HERE}: multiply by hparams\['steps"
-    ):
+    with refused("steps", "optax", "test_task.py, line", "hparams['steps"):
         pj.search(task, {"steps": pj.integers(1, 9)}, trials=4)
 
 
 def test_a_missing_hyperparameter_is_named():
     task = pj.objective(lambda key, hparams: {"loss": hparams["lr"]})
-    with pytest.raises(ValueError) as error:
+    with refused("'lr'", "learning_rate"):
         pj.search(task, {"learning_rate": 0.1}, trials=2)
-    assert one_line(error) == "the task reads 'lr', which the space does not name; it names learning_rate"
 
 
 @pytest.mark.parametrize(
-    ("epoch", "message"),
+    ("epoch", "names"),
     [
-        (lambda s, h, d: (s, {"loss": jnp.zeros(3)}), "the metric 'loss' has shape (3,)"),
-        (lambda s, h, d: (s, {}), "return a dict of scalars"),
-        (lambda s, h, d: (jnp.zeros(2), {"loss": h["a"]}), "epoch returned state as float32[2], init gave float32[]"),
-        (lambda s, h, d: ((s, s), {"loss": h["a"]}), "a state of another structure"),
+        (lambda s, h, d: (s, {"loss": jnp.zeros(3)}), ["'loss'", "(3,)"]),
+        (lambda s, h, d: (s, {}), ["dict of scalars"]),
+        (lambda s, h, d: (jnp.zeros(2), {"loss": h["a"]}), ["epoch", "float32[2]", "float32[]"]),
+        (lambda s, h, d: ((s, s), {"loss": h["a"]}), ["structure"]),
     ],
 )
-def test_a_broken_epoch_is_one_line(epoch, message):
+def test_a_broken_epoch_is_one_line(epoch, names):
     task = pj.Task(lambda key, hparams, data: hparams["a"] * 1.0, epoch, ())
-    with pytest.raises(ValueError) as error:
+    with refused(*names):
         pj.search(task, {"a": pj.uniform(0, 1)}, trials=2)
-    assert message in one_line(error)
 
 
 def test_where_few_models_fit_the_panda_is_named(rows, monkeypatch, capsys):
@@ -344,7 +322,7 @@ def test_where_few_models_fit_the_panda_is_named(rows, monkeypatch, capsys):
 
 def test_a_name_cannot_be_hyperparameter_and_metric():
     task = pj.objective(lambda key, hparams: {"loss": hparams["loss"]})
-    with pytest.raises(ValueError, match="'loss' names a hyperparameter and a metric"):
+    with refused("'loss'", "hyperparameter", "metric"):
         pj.search(task, {"loss": pj.uniform(0, 1)}, trials=2)
 
 
@@ -357,7 +335,7 @@ def test_batch_sizes_that_are_no_multiples_are_branches_or_static(rows):
         assert results.run["static"] == static
 
 
-def test_folds_and_repeats_are_members():
+def test_folds_and_repeats_are_members(tmp_path):
     """A trial ranks by the mean over its members; fold is an index, repeat another key."""
 
     def init(key, hparams, data):
@@ -375,7 +353,8 @@ def test_folds_and_repeats_are_members():
     assert (words == words[:, :1]).all()  # the fold is no part of the key
     assert (words[:, 0, 0] != words[:, 0, 1]).all()
     assert results.best.trial == int(np.argmin(results.points["x"]))
-    table = curves_table(results.members)
+    results.save(tmp_path)
+    table = pyarrow.parquet.read_table(tmp_path / "curves.parquet")
     assert table.column_names == ["trial", "fold", "repeat", "epoch", "loss", "word"]
     row = table.to_pylist()[(4 * 6 + 2 * 2 + 1) * 2 + 1]
     assert (row["trial"], row["fold"], row["repeat"], row["epoch"]) == (4, 2, 1, 1)
@@ -426,7 +405,7 @@ def test_what_one_choice_alone_reads_may_be_searched(tmp_path):
     space = CONDITIONAL.replace(layers=2)
     kinds = [pj.search(task, space, trials=1, seed=seed).points["kind"][0] for seed in range(4)]
     assert set(kinds) == {"a", "b"}
-    with pytest.raises(ValueError, match="nothing is read by nothing"):
+    with refused("nothing is read"):
         pj.search(task, CONDITIONAL.replace(nothing=pj.uniform(0, 1)), trials=40)
 
 
@@ -443,7 +422,7 @@ def test_a_typo_is_found_whatever_static_values_the_few_trials_have(rows):
     assert pj.search(pj.supervised(rows, model=model), space, trials=1, epochs=1).best is not None
     for scale in (pj.choice(4, 8, static=True), pj.log_integers(8, 512, static=True)):
         typo = pj.Space(learning_rate=0.1, width=scale, onyl=pj.uniform(0, 1))
-        with pytest.raises(ValueError, match="onyl is read by nothing"):
+        with refused("onyl"):
             pj.search(
                 pj.supervised(rows, model=lambda hparams, rngs: nnx.Linear(5, hparams["width"] // 999 + 3, rngs=rngs)),
                 typo,
@@ -466,7 +445,7 @@ def test_what_init_alone_reads_is_not_set(tmp_path):
     session = pj.Session(task, {"rate": 0.25, "pull": 0.5})
     assert session.dynamic == ("pull",)
     session.train(1)
-    with pytest.raises(ValueError, match="rate is read by init alone"):
+    with refused("rate", "init alone"):
         session.set(rate=0.5)
     session.set(pull=0.25)
     results = pj.search(task, space, trials=8, epochs=8, scheduler=pj.pbt(interval=2))
@@ -492,9 +471,8 @@ def test_a_function_in_the_state_that_holds_a_hyperparameter_is_one_line():
 
         return pj.Task(init, epoch, ())
 
-    with pytest.raises(ValueError) as error:
+    with refused("TrainState"):
         pj.search(task(held=True), {"rate": pj.uniform(0, 1)}, trials=2)
-    assert "such as the optimizer in a TrainState" in one_line(error)
     results = pj.search(task(held=False), {"rate": pj.uniform(0.1, 1)}, trials=3, epochs=2)
     np.testing.assert_allclose(results.curves["loss"][:, 1], (1 - results.points["rate"]) ** 2, rtol=1e-5)
 
@@ -522,9 +500,7 @@ def test_a_schedule_of_ones_own_is_the_one_of_that_name(rows):
     halved = searched(lambda hparams, epoch: 0.5, {"learning_rate": 0.5})
     whole = searched("inverse", {"learning_rate": 0.25})
     assert halved.curves["val_loss"].tobytes() == whole.curves["val_loss"].tobytes()
-    with pytest.raises(ValueError, match="the schedule cannot be called with"):
-        pj.supervised(rows, schedule=lambda epoch: 1.0)
-    with pytest.raises(ValueError, match="space"):
+    with refused("space"):
         pj.search(pj.supervised(rows, schedule=own), trials=1)
 
 
@@ -552,19 +528,6 @@ def test_a_random_stream_of_any_name_differs_in_each_step(rows, model):
     space = {"learning_rate": 0.0, "batch_size": 136}
     losses = pj.search(pj.supervised(rows, model=model), space, trials=1, epochs=5).curves["train_loss"][0]
     assert len(set(losses.tolist())) == 5
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (dict(loss=lambda outputs, targets, hparams: 0.0), "the loss cannot be called with (outputs, targets)"),
-        (dict(model=lambda hparams, rngs: Two(rngs)), "the model returned a tuple; return one array (rows, ...)"),
-    ],
-)
-def test_a_loss_with_hyperparameters_and_several_outputs_are_one_line(rows, arguments, message):
-    with pytest.raises(ValueError) as error:
-        pj.search(pj.supervised(rows, **arguments), {"learning_rate": 0.1}, trials=1)
-    assert message in one_line(error)
 
 
 class Two(nnx.Module):
@@ -602,19 +565,18 @@ def new(module, x):
 
 
 @pytest.mark.parametrize(
-    ("keeps", "message"),
+    ("keeps", "names"),
     [
-        (as_row, "variable 'mean' is float32[5] at first and float32[1, 5] after a call; keep shape and dtype"),
-        (whole, "variable 'mean' is float32[5] at first and int32[5] after a call; keep shape and dtype"),
-        (new, "variable 'last' is none at first and float32[16, 5] after a call; make it in __init__"),
-        (None, "parameter 'steps' is int32, which has no gradient; make it a variable that is no parameter"),
+        (as_row, ["'mean'", "float32[5]", "float32[1, 5]"]),
+        (whole, ["'mean'", "float32[5]", "int32[5]"]),
+        (new, ["'last'", "float32[16, 5]", "__init__"]),
+        (None, ["'steps'", "int32", "no parameter"]),
     ],
 )
-def test_what_a_model_cannot_keep_is_one_line(rows, keeps, message):
+def test_what_a_model_cannot_keep_is_one_line(rows, keeps, names):
     task = pj.supervised(rows, model=lambda hparams, rngs: Keeping(keeps, rngs))
-    with pytest.raises(ValueError) as error:
+    with refused(*names):
         pj.search(task, {"learning_rate": 0.1, "batch_size": 16}, trials=1)
-    assert one_line(error) == f"the model's {message}"
 
 
 def sow(module, x):
@@ -633,7 +595,7 @@ def test_what_a_model_sows_is_not_kept(rows):
 def test_a_rate_that_the_optimizer_ignores_is_noise(rows):
     """Whatever schedules it is noise too; where the optimizer looks it up, all of them are read."""
     space = {"learning_rate": pj.log_uniform(1e-3, 1), "decay": pj.uniform(0, 1)}
-    with pytest.raises(ValueError, match="learning_rate is read by nothing"):
+    with refused("learning_rate"):
         pj.search(pj.supervised(rows, optimizer=lambda hparams: optax.adam(1e-3)), space, trials=4)
     task = pj.supervised(rows, optimizer=lambda hparams: optax.adam(hparams["learning_rate"]))
     assert not pj.search(task, space, trials=4, epochs=1).diverged.any()
@@ -650,27 +612,21 @@ class Wide(nnx.Module):
 
 
 @pytest.mark.parametrize(
-    ("target", "width", "loss", "message"),
+    ("target", "width", "loss", "names"),
     [
-        ("classes", 1, None, "outputs for 32 rows have the shape (32, 1); give (32, 3)"),
-        ("reals", 2, None, "outputs for 32 rows have the shape (32, 2); give (32, 1)"),
-        (
-            "reals",
-            1,
-            lambda o, t: (o - t[None]) ** 2,
-            "targets (32,) has the shape (32, 32); give one value a row, (32,)",
-        ),
-        ("reals", 1, lambda o, t: ((o[:, 0] - t) ** 2).mean(), "targets (32,) has the shape (); give one value a row"),
+        ("classes", 1, None, ["(32, 1)", "(32, 3)"]),
+        ("reals", 2, None, ["(32, 2)", "(32, 1)"]),
+        ("reals", 1, lambda o, t: (o - t[None]) ** 2, ["(32, 32)", "(32,)"]),
+        ("reals", 1, lambda o, t: ((o[:, 0] - t) ** 2).mean(), ["()", "(32,)"]),
     ],
 )
-def test_outputs_and_losses_are_one_a_row(rows, target, width, loss, message):
+def test_outputs_and_losses_are_one_a_row(rows, target, width, loss, names):
     """Else they would be broadcast, and train something else without a word."""
     x, y = rows
     y = y if target == "classes" else x[:, 0]
     task = pj.supervised((x, y), model=lambda hparams, rngs: Wide(width, rngs), loss=loss)
-    with pytest.raises(ValueError) as error:
+    with refused(*names):
         pj.search(task, {"learning_rate": 0.1}, trials=2)
-    assert message in one_line(error)
 
 
 class Told(nn.Module):
@@ -728,13 +684,11 @@ def test_a_missing_argument_is_said(rows, caplog):
             return self.out(self.inner(x))
 
     searched = lambda kind: pj.search(pj.supervised(rows, lambda h, rngs: kind(0.1)), {"learning_rate": 0.1}, trials=1)
-    with pytest.raises(ValueError, match=r"Wants.__call__ requires 'phase', which .* passed as train, "):
+    with refused("Wants.__call__", "'phase'", "train"):
         searched(Wants)
     searched(Has)
     (said,) = caplog.messages
-    assert said.rpartition("<locals>.")[2].startswith(
-        "Has.__call__ has 'learning', which popjax does not set: training mode is passed as train, "
-    )
+    assert all(name in said for name in ("Has.__call__", "'learning'", "train"))
 
 
 @pytest.mark.parametrize("width", [8, pj.choice(4, 8)])
@@ -755,7 +709,7 @@ def test_a_convolutions_width_may_be_a_constant_and_a_choice_says_to_be_marked(w
         results = pj.search(task, space, trials=2, epochs=1, rank=pj.best(keep=1))
         assert results.params(0)["conv"]["kernel"].shape == (3, 3, 1, 8)
     else:
-        with pytest.raises(ValueError, match=r"width .*mark it static=True, a program for each"):
+        with refused("width", "static=True"):
             pj.search(task, space, trials=8, epochs=1)
 
 
@@ -777,7 +731,7 @@ def test_no_dropout_may_be_written_as_a_whole_number(rows, rate):
 @pytest.mark.parametrize("name", ["rank", "epoch", "trial", "parameters", "loss_se"])
 def test_a_metric_may_not_be_called_as_a_column_of_the_tables(name):
     task = pj.objective(lambda key, hparams: {"loss": hparams["x"], name: hparams["x"]})
-    with pytest.raises(ValueError, match=f"'{name}' is a reserved name; call the metric something else"):
+    with refused(f"'{name}'", "reserved"):
         pj.search(task, {"x": pj.uniform(0, 1)}, trials=2)
 
 
@@ -792,10 +746,10 @@ def test_what_a_state_may_not_hold_is_said_before_training(tmp_path):
         task = pj.Task(lambda key, hparams, data: state, epoch, ())
         return pj.search(task, {"x": pj.uniform(0, 1)}, trials=2, epochs=1, **options)
 
-    with pytest.raises(ValueError, match=r"two arrays of the state are called 'a\.b'; rename one"):
+    with refused("'a.b'", "rename"):
         search({"a.b": jnp.ones(2), "a": {"b": jnp.zeros(2)}})
     small = {"codes": jnp.arange(3, dtype=jnp.int4)}
-    with pytest.raises(ValueError, match="the array 'codes' of the state is int4, which no file can hold; convert it"):
+    with refused("'codes'", "int4", "convert"):
         search(small, out=tmp_path / "run")
     assert not ran
     assert not (tmp_path / "run").exists()
@@ -832,9 +786,9 @@ def test_the_winner_is_built_as_it_was_trained(rows, tmp_path):
     """From its own key, of its own epochs, in bfloat16: what it predicts is what it was scored by."""
     x, y = rows
     space = {"learning_rate": pj.log_uniform(1e-3, 1e-2)}
-    results = pj.search(pj.supervised(rows, model=Features), space, trials=4, epochs=8, out=tmp_path / "run")
+    task, test = pj.supervised(rows, model=Features, test=np.arange(0, 170, 9)), np.arange(0, 170, 9)
+    results = pj.search(task, space, trials=4, epochs=8, out=tmp_path / "run")
     winner = pj.load_best(tmp_path / "run", model=Features)
-    test = split(from_arrays(*rows), Splitting(0.1, 0.1, 0)).test
     assert winner.arrays["params.out.kernel"].dtype == jnp.bfloat16
     chances = winner.predict_proba(x[test])[np.arange(len(test)), y[test]]
     assert -np.log(chances).mean() == pytest.approx(results.summary["test"]["test_loss"], rel=1e-3)
@@ -855,13 +809,11 @@ def test_a_state_in_few_bits_comes_back(tmp_path, kind):
 
 
 def test_what_is_no_task_no_optimizer_and_no_space_is_told(rows):
-    with pytest.raises(ValueError, match=r"the task is a function; give a popjax\.Task"):
+    with refused("function", "popjax.Task"):
         pj.search(conditional, {"x": 0.5}, trials=2)
-    with pytest.raises(ValueError, match=r"optimizer is a GradientTransformationExtraArgs; give a function of \(hpar"):
-        pj.supervised(rows, optimizer=optax.adam(1e-3))
-    with pytest.raises(ValueError, match="the space is empty: name at least one hyperparameter"):
+    with refused("space", "at least one"):
         pj.search(pj.supervised(rows), {}, trials=2)
-    with pytest.raises(ValueError, match="resume=True needs out"):
+    with refused("resume=True", "out"):
         pj.search(pj.supervised(rows), {"learning_rate": 0.1}, trials=2, resume=True)
 
 
@@ -878,16 +830,15 @@ def forward(state, hparams, data):
 
 @pytest.mark.parametrize("name", HINTS)
 def test_a_hint_is_refused_with_its_place_where_it_was_before(name):
-    says = rf"Task\({name}=...\) is a hint now: write hints=popjax\.Hints\({name}=\.\.\.\)"
-    with pytest.raises(ValueError, match=says):
+    with refused(name, f"popjax.Hints({name}=...)"):
         pj.Task(start, forward, (), **{name: None})
-    with pytest.raises(ValueError, match=says):
+    with refused(name, f"popjax.Hints({name}=...)"):
         pj.Task(start, forward, ())._replace(**{name: None})
 
 
 def test_hints_have_their_place_and_other_arguments_none():
     for more in ([len], [pj.Hints(), None]):
-        with pytest.raises(ValueError, match=r"what follows score is a hint: write hints=popjax\.Hints\(updates="):
+        with refused("score", "popjax.Hints(updates="):
             pj.Task(start, forward, (), "loss", "min", None, *more)
     with pytest.raises(TypeError, match="unexpected keyword argument 'loss'"):
         pj.Task(start, forward, (), loss="mse")
@@ -908,74 +859,54 @@ def test_a_task_is_a_tuple_of_seven_that_can_be_copied_and_pickled():
 @pytest.mark.parametrize("use", [lambda x: 1.0 if x > 0.5 else 2.0, lambda x: np.sin(x)], ids=["if", "numpy"])
 def test_a_value_that_python_needs_is_named_with_the_remedy(use):
     task = pj.objective(lambda key, hparams: {"loss": use(hparams["x"]) * hparams["y"]})
-    with pytest.raises(ValueError, match=rf"x is used as a Python value {HERE}: use jax\.numpy, and jnp\.where for"):
+    with refused("x is used", "test_task.py, line", "jax.numpy", "jnp.where"):
         pj.search(task, {"x": pj.uniform(0, 1), "y": pj.uniform(0, 1)}, trials=3)
 
 
 @pytest.mark.parametrize(
-    ("function", "says"),
+    ("function", "names"),
     [
-        (lambda key, hparams: None, "the objective returned None; return a scalar, or a dict of scalars"),
-        (lambda key, hparams: "low", "the objective returned 'low'; return a scalar, or a dict of scalars"),
-        (lambda key, hparams: [hparams["x"]], "the objective returned a list; return a scalar"),
-        (lambda key, hparams: {"loss": None}, "the metric 'loss' is None; return a scalar"),
-        (lambda key, hparams: {1, 2}, "the metric 'loss' is a set; return a scalar"),
-        (lambda key, hparams: b"low", "the metric 'loss' is b'low'; return a scalar"),
-        (lambda key, hparams: object(), "the metric 'loss' is a object; return a scalar"),
-        (lambda key, hparams: {"loss": hparams["x"] * jnp.ones(3)}, "the metric 'loss' has shape (3,); return"),
-        (lambda key, hparams: {"loss": {"a": hparams["x"]}}, "the metric 'loss' is a dict; return a scalar"),
-        (
-            lambda key, hparams: {"loss": float(hparams["x"])},
-            "in <lambda>), but it is an array in the program: leave float() out",
-        ),
-        (
-            lambda key, hparams: {"loss": int(hparams["x"]) * 1.0},
-            "in <lambda>), but it is an array in the program: use .astype(int)",
-        ),
-        (lambda hparams: hparams["x"], "the objective cannot be called with (key, hparams): too many positional"),
-        (lambda key, hparams, more: 1.0, "missing a required argument: 'more'; give it these arguments"),
-        (3, "the objective is a int; give a function of (key, hparams)"),
+        (lambda key, hparams: None, ["objective", "None", "scalar"]),
+        (lambda key, hparams: "low", ["objective", "'low'", "scalar"]),
+        (lambda key, hparams: [hparams["x"]], ["objective", "list", "scalar"]),
+        (lambda key, hparams: {"loss": None}, ["'loss'", "None", "scalar"]),
+        (lambda key, hparams: {1, 2}, ["'loss'", "set", "scalar"]),
+        (lambda key, hparams: b"low", ["'loss'", "b'low'", "scalar"]),
+        (lambda key, hparams: object(), ["'loss'", "object", "scalar"]),
+        (lambda key, hparams: {"loss": hparams["x"] * jnp.ones(3)}, ["'loss'", "(3,)"]),
+        (lambda key, hparams: {"loss": {"a": hparams["x"]}}, ["'loss'", "dict", "scalar"]),
+        (lambda key, hparams: {"loss": float(hparams["x"])}, ["<lambda>", "array", "float()"]),
+        (lambda key, hparams: {"loss": int(hparams["x"]) * 1.0}, ["<lambda>", "array", ".astype(int)"]),
+        (lambda hparams: hparams["x"], ["objective", "(key, hparams)"]),
+        (lambda key, hparams, more: 1.0, ["'more'"]),
+        (3, ["objective", "int", "(key, hparams)"]),
     ],
 )
-def test_an_objective_that_is_none_is_one_line_that_says_what_to_do(function, says):
-    with pytest.raises(ValueError, match=r".") as caught:
+def test_an_objective_that_is_none_is_one_line_that_says_what_to_do(function, names):
+    with refused(*names):
         pj.search(pj.objective(function), {"x": pj.uniform(1, 3)}, trials=3)
-    assert says in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "names"),
     [
-        (np.array(["a", "b"]), "data holds <U1, which JAX does not take; give numbers in its place"),
-        ({"x": np.zeros(3), "words": "text"}, "data['words'] holds <U4, which JAX does not take"),
-        ((np.array([None, 1]),), "data[0] holds object, which JAX does not take"),
-        ({"when": np.array(["2026-01-01"], "datetime64[D]")}, "data['when'] holds datetime64[D]"),
+        (np.array(["a", "b"]), ["data", "<U1", "numbers"]),
+        ({"x": np.zeros(3), "words": "text"}, ["data['words']", "<U4"]),
+        ((np.array([None, 1]),), ["data[0]", "object"]),
+        ({"when": np.array(["2026-01-01"], "datetime64[D]")}, ["data['when']", "datetime64[D]"]),
     ],
 )
-def test_data_that_are_no_numbers_are_named(data, says):
+def test_data_that_are_no_numbers_are_named(data, names):
     task = pj.Task(lambda key, hparams, data: 1.0, lambda x, hparams, data: (x, {"loss": hparams["x"]}), data)
-    with pytest.raises(ValueError, match=r".") as caught:
+    with refused(*names):
         pj.search(task, {"x": pj.uniform(0, 1)}, trials=2)
-    assert says in str(caught.value)
-
-
-def test_a_trace_is_kept_for_data_of_one_shape_and_dtype():
-    task = pj.Task(
-        lambda key, hparams, data: data * hparams["x"], lambda x, h, data: (x, {"loss": x.sum()}), np.ones(3)
-    )
-    space = pj.Space(x=pj.uniform(0, 1))
-    member = Tracer(task, space, space.sample(1), 1).member(0, set())
-    first, again, other = (member.trace(abstract(np.ones(n))) for n in (3, 3, 5))
-    assert first is again
-    assert (first.training.state.shape, other.training.state.shape) == ((3,), (5,))
 
 
 def test_a_metric_that_there_is_not_is_named_before_its_mode_is_asked_for():
     task = pj.objective(lambda key, hparams: {"loss": hparams["x"], "reward": -hparams["x"]})
-    with pytest.raises(ValueError, match="unknown metric 'val_f1'; the task reports loss, reward"):
+    with refused("'val_f1'", "loss, reward"):
         pj.search(task, {"x": pj.uniform(0, 1)}, trials=3, rank="val_f1")
-    with pytest.raises(ValueError, match="metric 'reward': is less or more of it better"):
+    with refused("'reward'"):
         pj.search(task, {"x": pj.uniform(0, 1)}, trials=3, rank="reward")
 
 
@@ -1025,7 +956,7 @@ def test_a_class_of_ones_own_says_what_else_a_task_knows(tmp_path):
         def settings(self):
             return {"rows": 13}
 
-    with pytest.raises(ValueError, match="task: rows was 12, now 13"):
+    with refused("rows was 12, now 13"):
         pj.search(Other(*task), trials=4, epochs=3, folds=3, out=tmp_path / "run", resume=True)
 
 
@@ -1063,5 +994,5 @@ def test_what_was_replaced_in_a_task_stays_replaced_in_folds_and_on_all_rows(row
     for other in (mine, mine.in_folds(3), mine.in_folds(3).in_folds(2), mine.on_all_rows()):
         assert other.hints.parameters is count
     assert task.in_folds(3).hints.parameters is not count
-    with pytest.raises(ValueError, match="the task's data were replaced in 1 fold; search with folds=1"):
+    with refused("data", "folds=1"):
         task._replace(data=task.data).in_folds(3)
