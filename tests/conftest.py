@@ -7,6 +7,7 @@
 import contextlib
 import functools
 import gc
+import pkgutil
 import shutil
 import signal
 import warnings
@@ -33,6 +34,19 @@ PROOFS = {
     "notebook": "cells run in a kernel",
     "engine": "workers of another process or of a cluster train",
     "soak": "many searches, plans or files, or one long search",
+}
+REGISTRIES = {  # where the author of an extension adds its line
+    "executor": "popjax.executors.named_executors:EXECUTORS",
+    "figure": "popjax.pages.figures.named_figures:FIGURES",
+    "kind": "popjax.supervision.kinds.named_kinds:KINDS",
+    "learning sampler": "popjax.tuning.proposals:LEARNING",
+    "model": "popjax.models.built_in:MODELS",
+    "optimizer": "popjax.supervision.optimizers:OPTIMIZERS",
+    "rule": "popjax.rules.named_rules:RULES",
+    "sampler": "popjax.space.samplers:SAMPLERS",
+    "scheduler": "popjax.tuning.schedulers.named_schedulers:SCHEDULERS",
+    "tracker": "popjax.tracking.named_trackers:TRACKERS",
+    "transform": "popjax.data.transforms.named_transforms:TRANSFORMS",
 }
 PARTS = {"soak": 16, "notebook": 1}  # of how many parts `--part` runs one; of 5 where none is named
 
@@ -181,6 +195,12 @@ def cheaply_compiled():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
+def register(monkeypatch):
+    """Name an extension for one test: register("rule", "mine", Mine)."""
+    return lambda what, name, given: monkeypatch.setitem(pkgutil.resolve_name(REGISTRIES[what]), name, given)
 
 
 class Doubted:
