@@ -8,6 +8,7 @@ import contextlib
 import functools
 import gc
 import pkgutil
+import re
 import shutil
 import signal
 import warnings
@@ -101,6 +102,13 @@ def in_part(item, number):
 def pytest_addoption(parser):
     parser.addoption("--all", action="store_true", help=f"also run the slow proofs: {', '.join(PROOFS)}")
     parser.addoption("--part", type=int, help="also run a part of the slow proofs: any whole number")
+
+
+def pytest_make_parametrize_id(config, val, argname):
+    """Functions and objects by their text without its address, which differs in each worker of a run."""
+    if isinstance(val, str | int | float) or hasattr(val, "__name__"):
+        return None
+    return re.sub(r" at 0x[0-9a-f]+", "", str(val))[:80]
 
 
 def pytest_configure(config):

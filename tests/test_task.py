@@ -203,7 +203,7 @@ SEARCHED = [
 ]
 
 
-@pytest.mark.parametrize(("scales", "given", "names"), SEARCHED, ids=str)
+@pytest.mark.parametrize(("scales", "given", "names"), SEARCHED)
 def test_what_cannot_be_searched_is_one_line(rows, scales, given, names):
     with refused(*names):
         pj.search(pj.supervised(rows, **given), pj.Space(**({"learning_rate": 0.1} | scales)), trials=40)
@@ -224,7 +224,7 @@ ASKED = [
 ]
 
 
-@pytest.mark.parametrize(("given", "names"), ASKED, ids=str)
+@pytest.mark.parametrize(("given", "names"), ASKED)
 def test_what_cannot_be_asked_is_one_line(rows, given, names):
     with refused(*names):
         pj.search(pj.supervised(rows), {"learning_rate": 0.1}, **given)
@@ -244,7 +244,7 @@ MADE = [
 ]
 
 
-@pytest.mark.parametrize(("given", "names"), MADE, ids=str)
+@pytest.mark.parametrize(("given", "names"), MADE)
 def test_what_makes_no_task_is_one_line(rows, given, names):
     with refused(*names):
         pj.search(pj.supervised(rows, **given), {"learning_rate": 0.1}, trials=1)
@@ -721,7 +721,7 @@ def test_a_static_value_has_a_type():
         assert set(results.values["loss"].tolist()) == {loss, 7.5}
 
 
-@pytest.mark.parametrize("rate", [0, 0.0, pj.choice(0, 1e-9)], ids=str)
+@pytest.mark.parametrize("rate", [0, 0.0, pj.choice(0, 1e-9)])
 def test_no_dropout_may_be_written_as_a_whole_number(rows, rate):
     plain = pj.search(pj.supervised(rows), {"learning_rate": 0.1}, trials=1, epochs=1)
     results = pj.search(pj.supervised(rows), {"learning_rate": 0.1, "dropout": rate}, trials=1, epochs=1)
