@@ -105,8 +105,8 @@ def pytest_addoption(parser):
 
 
 def pytest_make_parametrize_id(config, val, argname):
-    """Functions and objects by their text without its address, which differs in each worker of a run."""
-    if isinstance(val, str | int | float) or hasattr(val, "__name__"):
+    """Objects by their text without its address; sets, whose order differs in each worker, by their argument's name."""
+    if isinstance(val, str | int | float | set | frozenset) or hasattr(val, "__name__"):
         return None
     return re.sub(r" at 0x[0-9a-f]+", "", str(val))[:80]
 
