@@ -1,10 +1,23 @@
-"""What is shared by the tests of what strangers bring."""
+"""What is shared by the tests of what strangers bring: small tasks, and functions that raise an error of their own."""
+
+import jax.numpy as jnp
+
+import popjax as pj
+
+SPACE = {"x": pj.uniform(0, 1)}
+RATE = {"learning_rate": pj.log_uniform(1e-3, 1e-1)}
+OBJECTIVE = pj.objective(lambda key, hparams: {"loss": hparams["x"] ** 2})
 
 
-def one_line(error):
-    """The text of an error, which is a single line."""
-    assert "\n" not in str(error.value)
-    return str(error.value)
+def start(key, hparams, data):
+    return jnp.float32(1.0)
+
+
+def step(x, hparams, data):
+    return x - hparams["x"] * x, {"loss": x**2}
+
+
+QUADRATIC = pj.Task(start, step, ())
 
 
 def raises(error=ZeroDivisionError):
@@ -16,4 +29,4 @@ def raises(error=ZeroDivisionError):
     return fails
 
 
-FAILED = r"raised ZeroDivisionError: its own \(.*strangers.py, line \d+, in raises.<locals>.fails\)"
+FAILED = ("raised ZeroDivisionError: its own (", "strangers.py, line ", ", in raises.<locals>.fails)")
