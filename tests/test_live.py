@@ -1,4 +1,7 @@
-"""The live page of real runs: what it shows, changes and refuses, and what becomes of a run that is killed."""
+"""The live page of real runs: what it shows, changes and refuses, and what becomes of a run that is killed.
+
+`popjax.tuning.person`: what a page asks of a search, asked from a callback of the search itself.
+"""
 
 import http.client
 import json
@@ -8,10 +11,10 @@ import signal
 import socket
 import threading
 import time
-from concurrent.futures import Future
 from contextlib import closing
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import stopping
@@ -20,12 +23,6 @@ from conftest import soaked
 from steering_task import EPOCHS, SPACE, TASK
 
 import popjax as pj
-from popjax.core.text import install
-from popjax.live.board import DRAWN, About, Board, Cursor
-from popjax.live.details import value_row
-from popjax.live.serving import Serving, has_display, tunnel
-from popjax.space.scales import uniform
-from popjax.study.models import covering
 from popjax.tuning.person import Change
 
 TRIALS, LAST = 24, 20_000
@@ -301,274 +298,192 @@ def test_killed_amid_steering_it_ends_with_the_same_bytes(start, command, tmp_pa
         assert curve.tobytes() == results.curves["val_loss"][line, np.arange(300)].tobytes()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def served():
-    """A board with two trials, its page, and what is asked of it."""
-    asked = []
-
-    def ask(change):
-        asked.append(change)
-        raise ValueError("asked")
-
-    board = Board()
-    board.begin(About("two", ("loss",), "min", {"rate": uniform(0, 1)}, 9, ("set", "stop", "end")), ask)
-    curves = {"loss": np.array([[0.5, 0.25], [0.5, np.nan]])}
-    board.show(curves, np.array([2, 2]), "td", {"rate": np.array([0.25, 0.75])}, ("rate",))
-    serving = Serving(board)
-    serving.start()
-    yield Page(serving.address), asked, board
-    serving.close()
-
-
-def test_curves_are_drawn_in_decades_wherever_they_end(tab):
-    """Also where the axis would begin just below a decade, from where uPlot counts its ticks for ever."""
-    board = Board()
-    board.begin(About("one", ("loss",), "min", {}, None, ()), lambda change: Future())
-    ends = np.log10(
-        [mantissa * 10.0**power for power in (-7, -4, -2) for mantissa in (1.01, 2.5, 9.6, 9.69, 9.8, 9.97)]
-    )
-    lows, high = 10 ** ((ends + 0.05 * np.log10(30)) / 1.05), 30.0  # with 5 % of air they are where the axis ends
-    curve = np.full(len(lows) + 1, high)
-    show = lambda known: board.show({"loss": curve[None, :known]}, np.array([known]), "t", {}, (), anew=True)
-    serving = Serving(board)
-    serving.start()
-    show(1)
-    page = tab(serving.address)
-    for known, (low, end) in enumerate(zip(lows, ends, strict=True), 2):
-        curve[1:known] = low
-        show(known)
-        until(page, f"chart !== null && chart.data[1].filter((value) => value !== null).length === {known}")
-        drawn = page.evaluate("chart.scales.y.min")
-        assert drawn <= 10**end * 1.0001
-        assert drawn * 10 ** -np.floor(np.log10(drawn * 1.0001)) == pytest.approx(np.floor(10 ** (end % 1) + 1e-3))
-    board.finish()
-    page.wait_for_selector("#link.cut")
-    serving.close()
-
-
-def test_the_best_of_more_trials_than_are_drawn_is_drawn_too(tab):
-    """Whatever metric is looked at; its card has its value, and picks it."""
-    trials, best, metrics = DRAWN + 500, 2, ("loss", "val_loss")
-    board = Board()
-    board.begin(About("many", metrics, "min", {"rate": uniform(0, 1)}, 9, ()), lambda change: Future())
-    losses = np.linspace(1, 2, trials)[:, None] * [1.0, 0.5]
-    losses[best] = [0.25, 0.125]
-    curves = {"loss": losses, "val_loss": 2 * losses}
-    board.show(curves, np.full(trials, 2), "t" * trials, {"rate": np.linspace(0, 1, trials)}, ())
-    board.figures = {"best": {"trial": best, "value": 0.125}, "counts": {"train": trials}}
-    serving = Serving(board)
-    serving.start()
-    page = tab(serving.address)
-    assert best not in board.drawn
-    assert page.inner_text("#hint").startswith(f"{DRAWN} of {trials} curves are drawn.")
-    drawn = "JSON.stringify(chart?.data.at(-2).filter((value) => value !== null)) === "
-    until(page, drawn + "'[0.25,0.125]'")
-    page.select_option("#metric", "val_loss")
-    until(page, drawn + "'[0.5,0.25]'")
-    far = np.column_stack([losses, np.full((trials, 4), np.nan)])
-    far[best] = [0.25, 0.125, 0.125, 0.0625, 0.125, 0.125]
-    epochs = np.full(trials, 2)
-    epochs[best] = 6
-    board.show({"loss": far, "val_loss": 2 * far}, epochs, "t" * trials, {"rate": np.linspace(0, 1, trials)}, ())
-    board.figures = board.figures | {"left": 3}  # it goes on, and its best value stays
-    until(page, drawn + "'[0.5,0.25,0.25,0.125,0.25,0.25]'")
-    board.show(curves, np.full(trials, 2), "t" * trials, {"rate": np.linspace(0, 1, trials)}, (), anew=True)
-    until(page, drawn + "'[0.5,0.25]'")
-    card = page.locator(".card.winner")
-    assert card.inner_text() == "0.125\nloss, trial 2: best now"
-    card.click()
-    until(page, "picked === 2 && JSON.stringify(details?.curve) === '[0.5,0.25]'")
-    page.select_option("#metric", "loss")
-    until(page, "JSON.stringify(details?.curve) === '[0.25,0.125]'")
-    until(page, drawn.replace("-2", "-1") + "'[0.25,0.125]'")
-    board.finish()
-    page.wait_for_selector("#link.cut")
-    serving.close()
-
-
-def test_the_picked_trial_follows_whoever_changes_it(tab):
-    """Its page shows what a program sets for it, or for all."""
+    """A session of four models and a visitor of its page."""
     lived = session()
-    page = tab(lived.live())
+    page = Page(lived.live())
     lived.train(1)
-    page.fill("#number", "1")
-    page.press("#number", "Enter")
-    rate = "details?.hparams.find((row) => row.name === 'rate').value"
-    until(page, f"{rate} === 0.2")
-    lived.set(1, rate=0.05)
-    until(page, f"{rate} === 0.05")
-    lived.set(rate=0.025)
-    until(page, f"{rate} === 0.025")
-    assert page.input_value("#hparams tr:has-text('rate') input[type=number]") == "0.025"
+    yield lived, page
     lived.page.close()
 
 
-def halving(problem):
-    """Every trial trains on, after each epoch at half the rate."""
+def told(table):
+    """A session whose trial t has the loss table[t, n] after epoch n + 1; (trials, epochs)."""
 
-    def step(epoch, trials):
-        if epoch == 0:
-            points = problem.propose(problem.trials)
-            return 1, pj.Decision(add=points, until=dict.fromkeys(range(problem.trials), 1))
-        every = range(problem.trials if epoch < problem.epochs else 0)
-        rates = {trial: {"rate": float(trials.points["rate"][trial]) / 2} for trial in every}
-        return epoch + 1, pj.Decision(until=dict.fromkeys(every, epoch + 1), set=rates)
+    def epoch(number, hparams, data):
+        loss = data[hparams["row"].astype(int), number]
+        return number + 1, {"loss": loss, "double": 2 * loss}
 
-    return pj.Scheduler(lambda: 0, step)
+    task = pj.Task(lambda key, hparams, data: jnp.int32(0), epoch, jnp.asarray(table, jnp.float32), metric="loss")
+    return pj.Session(task, {"row": [float(row) for row in range(len(table))]})
 
 
-def test_what_a_scheduler_sets_is_in_the_log():
-    live = pj.live.Live()
-    pj.search(TASK, SPACE, trials=14, epochs=3, scheduler=halving, live=live)
-    named = ", ".join(map(str, range(12)))
-    lines = [line["text"] for _, line in live.board.lines]
-    assert lines.count(f"14 trials got other hyperparameters: {named}, ...") == 2
+def test_curves_are_drawn_in_decades_wherever_they_end(tab):
+    """Also where the axis would begin just below a decade, from where uPlot counts its ticks for ever.
+
+    Decades are left where a value has none, until the user asks for them.
+    """
+    mantissas = (1.01, 2.5, 9.6, 9.69, 9.8, 9.97)
+    ends = np.log10([mantissa * 10.0**power for power in (-2, -4, -7) for mantissa in mantissas[::-1]])
+    lows, high = 10 ** ((ends + 0.05 * np.log10(30)) / 1.05), 30.0  # with 5 % of air they are where the axis ends
+    lived = told([[high, *lows, -1.0]])
+    page = tab(lived.live())
+    shown = "chart !== null && chart.data[1].filter((value) => value !== null).length === "
+    for known, end in enumerate([None, *ends], 1):
+        lived.train(1)
+        until(page, f"{shown}{known}")
+        assert page.is_checked("#decades")
+        assert page.evaluate("chart.series[1].points.show(chart, 1)") == (known == 1), "of one epoch it is a point"
+        if end is not None:
+            drawn = page.evaluate("chart.scales.y.min")
+            assert drawn <= 10**end * 1.0001
+            assert drawn * 10 ** -np.floor(np.log10(drawn * 1.0001)) == pytest.approx(np.floor(10 ** (end % 1) + 1e-3))
+    lived.train(1)
+    until(page, f"{shown}{len(lows) + 2}")
+    assert not page.is_checked("#decades")
+    page.check("#decades")
+    until(page, f"{shown}{len(lows) + 1}")
+    lived.page.close()
+    page.wait_for_selector("#link.cut")
 
 
-def without(headers, *names):
-    return {name: value for name, value in headers.items() if name not in names}
+def test_the_best_of_more_trials_than_are_drawn_is_drawn_too(tab):
+    """Whatever metric is looked at; its card has its value, and picks it. No message is above 100 kB."""
+    losses = np.linspace(1, 2, 1500)[:, None] * [1.0, 0.5, 0.5, 0.25]
+    losses[2] = [0.25, 0.125, 0.125, 0.0625]  # not one of those drawn
+    lived = told(losses)
+    page = tab(lived.live())
+    lived.train(2)
+    until(page, "document.getElementById('hint').textContent.startsWith('1000 of 1500 curves are drawn.')")
+    drawn = "JSON.stringify(chart?.data.at(-2).filter((value) => value !== null)) === "
+    until(page, drawn + "'[0.25,0.125]'")
+    page.select_option("#metric", "double")
+    until(page, drawn + "'[0.5,0.25]'")
+    lived.train(2)
+    until(page, drawn + "'[0.5,0.25,0.25,0.125]'")
+    lived.back(2)
+    until(page, drawn + "'[0.5,0.25]'")
+    card = page.locator(".card.winner")
+    assert card.inner_text().startswith("0.125\nloss, trial 2")
+    card.click()
+    until(page, "picked === 2 && JSON.stringify(details?.curve) === '[0.5,0.25]'")
+    page.select_option("#metric", "loss")
+    until(page, drawn.replace("-2", "-1") + "'[0.25,0.125]'")
+    known = {}
+
+    def whole(message):
+        for trial, first, values in message.get("curves", []):
+            assert len(known.setdefault(trial, [])) == first
+            known[trial] += values
+        return len(known) == 1000 and all(len(values) == 2 for values in known.values())
+
+    messages = Page(lived.live()).messages(whole)
+    assert {0, 1499} <= known.keys()
+    assert max(message["bytes"] for message in messages) < 100_000
+    for trial, values in known.items():
+        np.testing.assert_allclose(values, losses[trial, :2], rtol=1e-4)
+    lived.page.close()
+    page.wait_for_selector("#link.cut")
 
 
-SET = json.dumps({"verb": "set", "trial": 0, "values": {"rate": 0.5}}).encode()
-DEEP = b"[" * 3000 + b"]" * 3000
-FORGED = {  # name: what is made of the honest headers, method, path, body, the status
-    "no cookie": (lambda h, p: without(h, "Cookie"), "POST", "/change", SET, 403),
-    "another cookie": (lambda h, p: h | {"Cookie": f"popjax-{p.port}=guessed"}, "POST", "/change", SET, 403),
-    "the token as a cookie": (lambda h, p: h | {"Cookie": f"popjax-{p.port}={p.token}"}, "POST", "/change", SET, 403),
-    "the token in the address": (
-        lambda h, p: without(h, "Cookie"),
-        "POST",
-        lambda p: f"/change?token={p.token}",
-        SET,
-        403,
-    ),
-    "no host": (lambda h, p: without(h, "Host"), "POST", "/change", SET, 400),
-    "two hosts": (lambda h, p: h | {"Host": [h["Host"], "evil.example"]}, "POST", "/change", SET, 400),
-    "another host": (lambda h, p: h | {"Host": f"evil.example:{p.port}"}, "POST", "/change", SET, 403),
-    "a host that begins like ours": (lambda h, p: h | {"Host": "127.0.0.1.evil.example"}, "POST", "/change", SET, 403),
-    "another origin": (lambda h, p: h | {"Origin": "http://evil.example"}, "POST", "/change", SET, 403),
-    "another port's origin": (lambda h, p: h | {"Origin": "http://127.0.0.1:1"}, "POST", "/change", SET, 403),
-    "a rebound name": (
-        lambda h, p: h | {"Host": "evil.example", "Origin": "http://evil.example"},
-        "POST",
-        "/change",
-        SET,
-        403,
-    ),
-    "the origin of a file": (lambda h, p: h | {"Origin": "null"}, "POST", "/change", SET, 403),
-    "two origins": (lambda h, p: h | {"Origin": [h["Origin"]] * 2}, "POST", "/change", SET, 403),
-    "no origin": (lambda h, p: without(h, "Origin"), "POST", "/change", SET, 403),
-    "without our header": (lambda h, p: without(h, "X-Popjax"), "POST", "/change", SET, 403),
-    "a form": (
-        lambda h, p: h | {"Content-Type": "application/x-www-form-urlencoded"},
-        "POST",
-        "/change",
-        b"verb=stop&trial=0",
-        415,
-    ),
-    "plain text": (lambda h, p: h | {"Content-Type": "text/plain"}, "POST", "/change", SET, 415),
-    "another site by fetch": (lambda h, p: h | {"Sec-Fetch-Site": "cross-site"}, "POST", "/change", SET, 403),
-    "a neighbour by fetch": (lambda h, p: h | {"Sec-Fetch-Site": "same-site"}, "POST", "/change", SET, 403),
-    "GET for a change": (lambda h, p: h, "GET", "/change", None, 405),
-    "PUT": (lambda h, p: h, "PUT", "/change", SET, 405),
-    "OPTIONS": (lambda h, p: h, "OPTIONS", "/change", None, 405),
-    "an oversized body": (lambda h, p: h, "POST", "/change", b" " * 20_000 + SET, 413),
-    "an endless length": (lambda h, p: h | {"Content-Length": "9" * 9}, "POST", "/change", SET, 413),
-    "no length": (lambda h, p: h | {"Transfer-Encoding": "chunked"}, "POST", "/change", b"0\r\n\r\n", 411),
-    "an oversized header": (lambda h, p: h | {"X-Long": "a" * 30_000}, "POST", "/change", SET, 431),
-    "no JSON": (lambda h, p: h, "POST", "/change", b"verb=set", 400),
-    "half of it": (lambda h, p: h, "POST", "/change", SET[:-5], 400),
-    "deep JSON": (lambda h, p: h, "POST", "/change", DEEP, 400),
-    "a list": (lambda h, p: h, "POST", "/change", b"[1]", 400),
-    "no text": (lambda h, p: h, "POST", "/change", b"\xff\xfe", 400),
-    "an unknown verb": (lambda h, p: h, "POST", "/change", b'{"verb": "delete", "trial": 0}', 400),
-    "a verb of others": (lambda h, p: h, "POST", "/change", b'{"verb": "clone", "trial": 0, "source": 1}', 400),
-    "no epoch": (lambda h, p: h, "POST", "/change", b'{"verb": "stop", "epochs": 0}', 400),
-    "no verb": (lambda h, p: h, "POST", "/change", b'{"trial": 0}', 400),
-    "an unknown key": (lambda h, p: h, "POST", "/change", b'{"verb": "stop", "trial": 0, "code": "1"}', 400),
-    "a text for a trial": (lambda h, p: h, "POST", "/change", b'{"verb": "stop", "trial": "0"}', 400),
-    "a truth for a trial": (lambda h, p: h, "POST", "/change", b'{"verb": "stop", "trial": true}', 400),
-    "a negative trial": (lambda h, p: h, "POST", "/change", b'{"verb": "stop", "trial": -1}', 400),
-    "a huge trial": (lambda h, p: h, "POST", "/change", b'{"verb": "stop", "trial": 99999999999}', 400),
-    "not a number": (lambda h, p: h, "POST", "/change", SET.replace(b"0.5", b"NaN"), 400),
-    "infinity": (lambda h, p: h, "POST", "/change", SET.replace(b"0.5", b"1e999"), 400),
-    "a text for a value": (lambda h, p: h, "POST", "/change", SET.replace(b"0.5", b'"0.5"'), 400),
-    "a hostile name": (lambda h, p: h, "POST", "/change", SET.replace(b"rate", b"<img src=x onerror=alert(1)>"), 400),
-    "many names": (
-        lambda h, p: h,
-        "POST",
-        "/change",
-        json.dumps({"verb": "set", "trial": 0, "values": {f"a{n}": 1 for n in range(60)}}).encode(),
-        400,
-    ),
-    "the page without a token": (lambda h, p: {"Host": h["Host"]}, "GET", "/", None, 403),
-    "the page with another token": (lambda h, p: {"Host": h["Host"]}, "GET", "/?token=guessed", None, 403),
-    "the stream without a cookie": (lambda h, p: {"Host": h["Host"]}, "GET", "/events", None, 403),
-    "the stream with the token": (
-        lambda h, p: {"Host": h["Host"]},
-        "GET",
-        lambda p: f"/events?token={p.token}",
-        None,
-        403,
-    ),
-    "the script without a cookie": (lambda h, p: {"Host": h["Host"]}, "GET", "/live.js", None, 403),
-    "a trial by another site": (lambda h, p: h | {"Origin": "http://evil.example"}, "GET", "/trial/0", None, 403),
-    "a file outside": (lambda h, p: h, "GET", "/../../etc/passwd", None, 404),
-    "a file outside, spelled": (lambda h, p: h, "GET", "/%2e%2e%2fboard.py", None, 404),
-    "a trial that there is not": (lambda h, p: h, "GET", "/trial/2", None, 404),
-    "a trial of 5,000 digits": (lambda h, p: h, "GET", "/trial/" + 5000 * "9", None, 404),
-    "a trial that is no number": (lambda h, p: h, "GET", "/trial/one", None, 404),
-    "a metric that there is not": (lambda h, p: h, "GET", "/events?metric=<b>", None, 404),
+def change(**keys):
+    return json.dumps({"verb": "set", "trial": 0, "values": {"rate": 0.5}} | keys).encode()
+
+
+SET = change()
+FORGED_HEADERS = {  # what is changed in the page's own headers: the status
+    "no cookie": ({"Cookie": None}, 403),
+    "another cookie": ({"Cookie": "popjax-{port}=guessed"}, 403),
+    "the token as a cookie": ({"Cookie": "popjax-{port}={token}"}, 403),
+    "no host": ({"Host": None}, 400),
+    "two hosts": ({"Host": ["127.0.0.1:{port}", "evil.example"]}, 400),
+    "another host": ({"Host": "evil.example:{port}"}, 403),
+    "a host that begins like ours": ({"Host": "127.0.0.1.evil.example"}, 403),
+    "another origin": ({"Origin": "http://evil.example"}, 403),
+    "another port's origin": ({"Origin": "http://127.0.0.1:1"}, 403),
+    "a rebound name": ({"Host": "evil.example", "Origin": "http://evil.example"}, 403),
+    "the origin of a file": ({"Origin": "null"}, 403),
+    "two origins": ({"Origin": ["http://127.0.0.1:{port}"] * 2}, 403),
+    "no origin": ({"Origin": None}, 403),
+    "without our header": ({"X-Popjax": None}, 403),
+    "a form": ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+    "plain text": ({"Content-Type": "text/plain"}, 415),
+    "another site by fetch": ({"Sec-Fetch-Site": "cross-site"}, 403),
+    "a neighbour by fetch": ({"Sec-Fetch-Site": "same-site"}, 403),
+    "an endless length": ({"Content-Length": "9" * 9}, 413),
+    "no length": ({"Transfer-Encoding": "chunked"}, 411),
+    "an oversized header": ({"X-Long": "a" * 30_000}, 431),
 }
-
-
+FORGED_BODIES = {  # the body of a change: the status
+    "an oversized body": (b" " * 20_000 + SET, 413),
+    "no JSON": (b"verb=set", 400),
+    "half of it": (SET[:-5], 400),
+    "deep JSON": (b"[" * 3000 + b"]" * 3000, 400),
+    "a list": (b"[1]", 400),
+    "no text": (b"\xff\xfe", 400),
+    "an unknown verb": (change(verb="delete"), 400),
+    "a verb of others": (change(verb="lift"), 400),
+    "no verb": (b'{"trial": 0}', 400),
+    "no epoch": (change(verb="back", epochs=0), 400),
+    "an unknown key": (change(code="1"), 400),
+    "a text for a trial": (change(trial="0"), 400),
+    "a truth for a trial": (change(trial=True), 400),
+    "a negative trial": (change(trial=-1), 400),
+    "a huge trial": (change(trial=99999999999), 400),
+    "not a number": (SET.replace(b"0.5", b"NaN"), 400),
+    "infinity": (SET.replace(b"0.5", b"1e999"), 400),
+    "a text for a value": (change(values={"rate": "0.5"}), 400),
+    "a hostile name": (change(values={"<img src=x onerror=alert(1)>": 1}), 400),
+    "many names": (change(values={f"a{n}": 1 for n in range(60)}), 400),
+}
+FORGED_PATHS = {  # method, path, headers kept as they are or the host alone: the status
+    "the token in the address": ("POST", "/change?token={token}", False, 403),
+    "GET for a change": ("GET", "/change", True, 405),
+    "PUT": ("PUT", "/change", True, 405),
+    "OPTIONS": ("OPTIONS", "/change", True, 405),
+    "the page without a token": ("GET", "/", False, 403),
+    "the page with another token": ("GET", "/?token=guessed", False, 403),
+    "the stream without a cookie": ("GET", "/events", False, 403),
+    "the stream with the token": ("GET", "/events?token={token}", False, 403),
+    "the script without a cookie": ("GET", "/live.js", False, 403),
+    "a file outside": ("GET", "/../../etc/passwd", True, 404),
+    "a file outside, spelled": ("GET", "/%2e%2e%2fboard.py", True, 404),
+    "a trial that there is not": ("GET", "/trial/4", True, 404),
+    "a trial of 5,000 digits": ("GET", "/trial/" + 5000 * "9", True, 404),
+    "a trial that is no number": ("GET", "/trial/one", True, 404),
+    "a metric that there is not": ("GET", "/events?metric=<b>", True, 404),
+}
 UNREAD = (400, 411, 413, 431)  # refused before the body was read, so that the answer may be lost
 
 
-@pytest.mark.parametrize("name", soaked(FORGED, 12))
+@pytest.mark.parametrize("name", soaked([*FORGED_HEADERS, *FORGED_BODIES, *FORGED_PATHS], 12))
 def test_a_forged_request_is_refused_and_changes_nothing(served, name):
     """And the next honest one is heard."""
-    page, asked, _ = served
-    forge, method, path, body, status = FORGED[name]
-    path = path(page) if callable(path) else path
-    found, headers, answer = page.raw(method, path, forge(page.honest(), page), body)
+    lived, page = served
+    before = lived.hparams["rate"][0]
+    method, path, kept, status = FORGED_PATHS.get(name, ("POST", "/change", True, 0))
+    body, status = FORGED_BODIES.get(name, (SET, status)) if method == "POST" else (None, status)
+    changed, status = FORGED_HEADERS.get(name, ({}, status))
+    headers = page.honest() if kept else {"Host": page.honest()["Host"], "Content-Type": "application/json"}
+    fill = lambda text: text.format(port=page.port, token=page.token)
+    for key, value in changed.items():
+        headers[key] = [*map(fill, value)] if isinstance(value, list) else value and fill(value)
+    headers = {key: value for key, value in headers.items() if value is not None}
+    path = path if "%" in path else fill(path)
+    found, headers, answer = page.raw(method, path, headers, body)
     assert found == status or (found == CUT and status in UNREAD), answer
-    assert asked == []
+    assert lived.hparams["rate"][0] == before
     assert "set-cookie" not in headers
     assert page.token.encode() not in answer
     assert len(answer) < 500
-    assert page.ask(verb="stop", trial=1) == (200, {"refused": "asked"})
-    assert asked == [Change("stop", 1)]
-
-
-def test_forged_requests_leave_a_search_unharmed():
-    """All of them, while it is paused: the results have the bits of a search without a page."""
-    page = pj.live.Live()
-    page.person.ask(Change("pause"))
-    found = []
-    given = {"trials": 8, "epochs": EPOCHS, "seed": 2, "folds": 2}
-    search = lambda: found.append(pj.search(TASK, SPACE, **given, live=page))
-    thread = threading.Thread(target=search)
-    thread.start()
-    while page.board.about is None or page.serving.server is None or not page.serving.server.started:
-        thread.join(0.05)
-    visitor = Page(page.serving.address)
-    for name, (forge, method, path, body, _) in FORGED.items():
-        if name == "a verb of others":
-            continue  # which a search offers
-        path = path(visitor) if callable(path) else path
-        visitor.raw(method, path, forge(visitor.honest(), visitor), body)
-    assert visitor.ask(verb="set", trial=0, values={"size": 2})[0] == 202
-    assert visitor.ask(verb="resume") == (200, {})
-    thread.join()
-    plain = pj.search(TASK, SPACE, **given)
-    assert found[0].members["loss"].tobytes() == plain.members["loss"].tobytes()
-    assert found[0].steered is None
-    assert [line["text"] for _, line in page.board.lines][-1].startswith("refused: size fixes a shape or code")
+    rate = before / 2
+    assert page.ask(verb="set", trial=0, values={"rate": rate}) == (200, {})
+    assert lived.hparams["rate"][0] == rate
 
 
 def test_the_cookie_and_the_policy_are_strict(served):
-    page, _, _ = served
+    _, page = served
     status, headers, _ = page.raw("GET", f"/?token={page.token}", {"Host": f"127.0.0.1:{page.port}"})
     assert status == 200
     assert "HttpOnly" in headers["set-cookie"]
@@ -579,84 +494,6 @@ def test_the_cookie_and_the_policy_are_strict(served):
     for name, value in (("x-frame-options", "DENY"), ("referrer-policy", "no-referrer"), ("cache-control", "no-store")):
         assert headers[name] == value
     assert b"<script>" not in page.html
-
-
-def test_messages_are_few_and_small_whatever_the_population_does():
-    """A tab that comes late is told all, in messages below 100 kB; and then only what is new."""
-    count, epochs = DRAWN + 500, 100
-    curves = {"loss": np.random.default_rng(0).normal(size=(count, epochs)) * 1e-12}
-    board, cursor = Board(), Cursor("loss")
-    board.begin(About("many", ("loss",), "min", {}, epochs, ()), lambda change: None)
-    board.show(curves, np.full(count, epochs), "t" * count, {}, ())
-    for number in range(100):
-        board.tell("x" * 5000, number, "user")
-    told, sizes = {}, []
-    while (message := board.message(cursor)) is not None:
-        sizes.append(len(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()))
-        for trial, first, values in message.get("curves", []):
-            assert len(told.setdefault(trial, [])) == first
-            told[trial] += values
-    assert max(sizes) < 100_000
-    assert len(told) == DRAWN
-    assert {0, count - 1} <= told.keys()
-    for trial, values in told.items():
-        np.testing.assert_allclose(values, curves["loss"][trial], rtol=1e-4)
-
-
-def test_a_tab_is_told_what_is_new_and_nothing_twice():
-    """An epoch of two trials; then the trials that a later decision adds; all again where epochs were taken back."""
-    board, cursor = Board(), Cursor("loss")
-    board.begin(About("few", ("loss",), "min", {}, 9, ()), lambda change: None)
-    curves = np.full((5, 9), np.nan)
-    board.show({"loss": curves}, np.zeros(5, int), "t" * 5, {}, ())
-    board.message(cursor)
-    board.add(np.array([1, 3]), 0, {"loss": np.array([1.0, np.nan])})
-    assert board.message(cursor) == {"curves": [[1, 0, [1.0]], [3, 0, [None]]]}
-    assert board.message(cursor) is None
-    more = np.vstack([curves, np.full((2, 9), 0.5)])
-    board.show({"loss": more}, np.array([0, 1, 0, 1, 0, 2, 0]), "t" * 7, {}, ())
-    told = board.message(cursor)
-    assert (told["trials"], told["anew"], told["curves"]) == (7, False, [[5, 0, [0.5, 0.5]]])
-    board.show({"loss": more}, np.array([0, 1, 0, 1, 0, 1, 0]), "t" * 7, {}, (), anew=True)
-    told = board.message(cursor)
-    assert (told["anew"], told["curves"]) == (True, [[1, 0, [1.0]], [3, 0, [None]], [5, 0, [0.5]]])
-
-
-def test_what_a_person_did_stays_in_the_log():
-    """However much a scheduler does; each line is told once, in its order."""
-    board, early, late = Board(), Cursor("loss"), Cursor("loss")
-    board.begin(About("few", ("loss",), "min", {}, 9, ()), lambda change: None)
-    told = []
-
-    def hear(cursor):
-        heard = []
-        while (message := board.message(cursor)) is not None:
-            heard += [line["text"] for line in message.get("log", [])]
-        return heard
-
-    for number in range(1000):
-        board.tell(str(number), by="user" if number in (3, 500) else "")
-        if number % 7 == 0:
-            told += hear(early)
-    told += hear(early)
-    assert told == [str(number) for number in range(1000)]
-    assert hear(late) == ["3", "500", *map(str, range(802, 1000))]
-
-
-@pytest.mark.soak
-def test_a_stream_ticks_four_times_a_second_whatever_the_trials_do(start):
-    """So many messages at most as ticks, of trials that report hundreds of epochs; each metric has its own."""
-    run, page = start(*SWEEP)
-    begun = time.monotonic()
-    found = page.messages(lambda message: any(first >= 40 for _, first, _ in message.get("curves", [])))
-    assert len(found) <= 2 + 4 * (time.monotonic() - begun)
-    assert found[0]["about"]["metrics"][0] == "val_accuracy"
-    assert max(message["bytes"] for message in found) < 100_000
-    other = page.messages(lambda message: "curves" in message, metric="val_loss")
-    trial, _, values = next(message for message in other if "curves" in message)["curves"][0]
-    assert page.trial(trial, "val_loss")["curve"][: len(values)] == values
-    assert page.ask(verb="end")[0] == 200
-    assert run.end() == 0
 
 
 def test_a_page_that_fails_says_so_and_holds_nothing_up(capsys):
@@ -704,30 +541,6 @@ def test_what_is_asked_for_in_vain_is_said(start):
     assert page.ask(verb="end")[0] == 200
     assert run.end() == 0
     assert "go on: " in "".join(run.said)
-
-
-VANISHING = """
-import jax.numpy as jnp
-import popjax as pj
-def epoch(state, hparams, data):
-    state = jnp.maximum(state * hparams["rate"], 1e-30)
-    return state, {"loss": state}
-task = pj.Task(lambda key, hparams, data: jnp.ones(()), epoch, ())
-"""
-
-
-def test_losses_of_thirty_decades_are_drawn(start, tab, tmp_path):
-    """From the first to the least, in decades and without."""
-    (tmp_path / "mine.py").write_text(VANISHING)
-    run, page = start("sweep", "--task", "mine:task", "--set", "rate=0.5", "--trials", 1, "--epochs", LAST, "--quiet")
-    page.wait(0, lambda told: told["epoch"] > 200)
-    there = tab(run.address)
-    for _ in range(2):
-        there.wait_for_timeout(500)
-        there.get_by_label("in decades").click()
-    there.wait_for_selector("#curves canvas")
-    assert page.ask(verb="end")[0] == 200
-    assert run.end() == 0
 
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -798,22 +611,21 @@ def test_a_session_is_steered_at_once_and_as_by_hand():
     lived.page.close()
 
 
-@pytest.mark.parametrize(
-    ("name", "values", "low", "high"),
-    [
-        ("learning_rate", [0.1, 0.01, 0.03], 1e-4, 1.0),
-        ("learning_rate", [5.0, 0.01], 1e-3, 50.0),
-        ("rate", [0.3, 0.1], 0.01, 3.0),
-        ("shift", [0.5, -0.5, 0.0], -1.0, 1.0),
-        ("copies", [4, 2, 8], 2, 8),
-    ],
-)
-def test_a_slider_of_given_values_reaches_beyond_them_in_order(name, values, low, high):
+def test_a_slider_of_given_values_reaches_beyond_them_in_order():
     """Of several models whose values were given: what is searched by default, or some air; sizes as they are."""
-    shown = value_row(name, covering(np.array(values)), values[0], True)
-    steps = [step for step, _ in shown["steps"]]
-    assert steps == sorted(steps)
-    assert (steps[0], steps[-1]) == pytest.approx((low, high))
+    given = {"learning_rate": [0.1, 0.01, 0.03], "decay": [0.3, 0.1, 0.1], "shift": [0.5, -0.5, 0.0], "hidden": 8}
+
+    def epoch(state, hparams, data):
+        return state, {"loss": hparams["learning_rate"] + hparams["decay"] + hparams["shift"] + hparams["hidden"]}
+
+    lived = pj.Session(pj.Task(lambda key, hparams, data: 0.0, epoch, ()), given)
+    rows = {row["name"]: row.get("steps", []) for row in Page(lived.live()).trial(0)["hparams"]}
+    lived.page.close()
+    reach = {"learning_rate": (1e-4, 1.0), "decay": (0.01, 3.0), "shift": (-1.0, 1.0)}
+    for name, ends in reach.items():
+        steps = [step for step, _ in rows[name]]
+        assert steps == sorted(steps)
+        assert (steps[0], steps[-1]) == pytest.approx(ends), name
 
 
 def test_a_session_that_trains_is_paused_steered_and_ended():
@@ -857,14 +669,6 @@ def test_a_search_serves_until_it_is_over():
     host, port = addresses[0].split("/")[2].split(":")
     with pytest.raises(ConnectionRefusedError), socket.create_connection((host, int(port)), 5):
         pass
-
-
-def test_a_session_that_is_gone_serves_no_more():
-    lived = session()
-    page = Page(lived.live())
-    del lived
-    with pytest.raises(OSError):
-        page.wait(0, lambda told: False)
 
 
 def test_babysitting_by_the_page_is_in_the_log_and_replays(start, command, tmp_path):
@@ -930,20 +734,17 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_page_that_cannot_be_is_refused_before_anything_is_trained(name, refused_in_one_line, tmp_path):
-    serving = Serving(Board())
     (command, *arguments), says = WRONG[name]
-    given = ("--dataset", "wine", *(argument.format(port=serving.port) for argument in arguments))
-    refused_in_one_line(command, *given, says=says)
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        given = (argument.format(port=taken.getsockname()[1]) for argument in arguments)
+        refused_in_one_line(command, "--dataset", "wine", *given, says=says)
     assert not (tmp_path / "runs").exists()
-    serving.close()
 
 
 def test_others_are_let_in_by_this_machines_names_alone(capsys):
     """With --live-host; and that it is so is said."""
-    serving = Serving(Board(), 0, "0.0.0.0")
-    serving.board.begin(About("one", ("loss",), "min", {}, 1, ()), lambda change: None)
-    serving.start()
-    page = Page(serving.address)
+    lived = session()
+    page = Page(lived.live(host="0.0.0.0"))
     assert f"other machines may open it, unencrypted, at {socket.gethostname()}" in capsys.readouterr().err
     for host, status in ((socket.gethostname(), 200), ("evil.example", 403), ("127.0.0.2", 403)):
         found, _, _ = page.raw("GET", "/live.js", {"Host": f"{host}:{page.port}", "Cookie": page.cookie})
@@ -951,7 +752,7 @@ def test_others_are_let_in_by_this_machines_names_alone(capsys):
     with closing(http.client.HTTPConnection("127.0.0.2", page.port, timeout=10)) as there:
         there.request("GET", "/live.js", headers={"Host": f"127.0.0.2:{page.port}", "Cookie": page.cookie})
         assert there.getresponse().status == 200
-    serving.close()
+    lived.page.close()
 
 
 @pytest.mark.parametrize("package", ["starlette", "uvicorn"])
@@ -964,52 +765,20 @@ runpy.run_module("popjax.sweep", None, "__main__", True)
 """
     process = python(code)
     assert process.returncode == 2
-    says = f"popjax: the live page needs {package}, which is not installed: {install('starlette uvicorn')}\n"
-    assert process.stderr == says
+    (line,) = process.stderr.splitlines()
+    assert package in line
+    assert "pip install" in line
     assert not (tmp_path / "runs").exists()
 
 
 def test_the_line_for_ssh_is_said_where_there_is_no_display(monkeypatch, capsys):
-    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("sys.platform", "linux")
-    assert not has_display()
     monkeypatch.setenv("DISPLAY", ":0")
-    assert has_display()
     monkeypatch.setenv("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.7 22")
     monkeypatch.setenv("USER", "ada")
-    assert not has_display()
-    assert tunnel(8765) == "ssh -L 8765:127.0.0.1:8765 ada@192.0.2.7"
     lived = session()
     port = Page(lived.live()).port
     assert f"from another machine: ssh -L {port}:127.0.0.1:{port} ada@192.0.2.7, then open" in capsys.readouterr().err
     lived.page.close()
-
-
-def test_curves_at_and_below_zero_and_of_one_epoch_are_drawn(tab):
-    """Decades are left where a value has none, until the user asks for them; a curve of one epoch is a point."""
-    board = Board()
-    board.begin(About("two", ("loss",), "min", {}, None, ()), lambda change: Future())
-    curve = np.array([[0.5, -0.5], [0.25, 0.125]])
-    show = lambda known: board.show({"loss": curve[:, :known]}, np.full(2, known), "tt", {}, (), anew=True)
-    serving = Serving(board)
-    serving.start()
-    show(1)
-    page = tab(serving.address)
-    until(page, "chart !== null && chart.data[1].some((value) => value !== null)")
-    assert page.is_checked("#decades")
-    assert page.evaluate("chart.series[1].points.show(chart, 1)")
-    show(2)
-    until(page, "chart !== null && chart.data[1].filter((value) => value !== null).length === 2")
-    assert not page.is_checked("#decades")
-    assert not page.evaluate("chart.series[1].points.show(chart, 1)")
-    page.check("#decades")
-    show(2)
-    until(page, "chart !== null && chart.data[1].filter((value) => value !== null).length === 1")
-    assert page.is_checked("#decades"), "as the user asked"
-    board.finish()
-    page.wait_for_selector("#link.cut")
-    serving.close()
 
 
 def test_a_change_on_the_page_is_computed_as_the_session_is(monkeypatch):
