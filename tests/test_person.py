@@ -1,20 +1,20 @@
-"""A person steers a living search: what is asked for acts in the next decision, on the trials that it names alone."""
+"""A person steers a living search: what is asked for acts in the next decision, on the trials that it names alone.
 
-import json
+`popjax.tuning.person`: what a page asks of a search, asked from a callback at the decision that a test chooses.
+"""
+
 import shutil
 import threading
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import stopping
+from pages import text_of
 from steering_task import EPOCHS, SPACE, TASK
 from test_schedulers import FILES, Loop
 
 import popjax as pj
-from popjax.pages.page import page as drawn
-from popjax.store.decisions import Step
-from popjax.tuning.person import OVER, Change, Person, Steered, steered
+from popjax.tuning.person import Change, Person, Steered
 
 FILES = tuple(name for name in FILES if name != "decisions.jsonl")
 
@@ -86,7 +86,7 @@ def test_a_steered_search_is_a_plain_loop(x64):
     assert page.trials[6].epochs[[A, C]].tolist() == [6, 4]
 
 
-def test_no_other_trial_changes_a_bit_and_the_records_name_the_steered():
+def test_no_other_trial_changes_a_bit_and_the_records_name_the_steered(tmp_path):
     """Trials that are not named, and the others until then; the table, the page and a loaded run name the others."""
     (plain, _), (results, page) = search(), search(SCRIPT)
     named = [A, B, C]
@@ -100,8 +100,10 @@ def test_no_other_trial_changes_a_bit_and_the_records_name_the_steered():
     assert plain.steered is None
     assert "steered" not in plain.trials.column_names
     assert results.trials.column_names == [*plain.trials.column_names, "steered"]
-    assert f"Steered by hand: trials {', '.join(map(str, sorted(named)))}." in drawn(results)
-    assert "teered" not in drawn(plain)
+    assert f"Steered by hand: trials {', '.join(map(str, sorted(named)))}." in text_of(
+        results.report(tmp_path / "steered.html")
+    )
+    assert "teered" not in text_of(plain.report(tmp_path / "plain.html"))
     assert [decision.notes["by"] for decision in page.decisions if decision.notes] == ["user"] * 3
 
 
@@ -145,17 +147,6 @@ def test_a_stop_holds_until_it_is_lifted(tmp_path):
     assert lifted.trials["status"].to_pylist() == ["ok"] * 8
 
 
-def test_stopping_the_last_trials_ends_the_search_which_may_be_resumed(tmp_path):
-    results, page = search({2: [Change("stop", trial) for trial in range(8)]}, out=tmp_path / "run")
-    assert outcomes(page) == [None] * 8
-    assert results.trials["status"].to_pylist() == ["stopped"] * 8
-    again, _ = search(out=tmp_path / "run", resume=True)
-    assert again.trials["status"].to_pylist() == ["stopped"] * 8
-    lifted, page = search({0: [Change("lift", trial) for trial in range(8)]}, out=tmp_path / "run", resume=True)
-    assert outcomes(page) == [None] * 8
-    assert lifted.members["loss"].tobytes() == search()[0].members["loss"].tobytes()
-
-
 def test_it_works_beside_halving():
     """A stopped trial is left out of later rungs, a changed one trains on, a clone takes part in the next rung."""
     scheduler = pj.halving(min_epochs=2)
@@ -179,27 +170,6 @@ def test_it_works_beside_halving():
     assert min(results.done[target].max(), results.done[source].max()) >= 4, "plainly it ends with the first rung"
     rungs = [decision.notes["epoch"] for decision in page.decisions if decision.notes and "epoch" in decision.notes]
     assert rungs == [decision.notes["epoch"] for decision in whole.decisions if decision.notes]
-
-
-def test_a_person_wins_over_the_scheduler():
-    """On the trials that are named, in the same decision; on others the scheduler does as it likes."""
-    points = {"rate": np.full(4, 0.1)}
-    trials = pj.Trials(points, np.full(4, 2), np.arange(4.0), {}, settable=("rate",))
-    until = dict.fromkeys(range(4), 3)
-    wanted = pj.Decision({}, {2: 0, 3: 1}, (2, 3), {2: {"rate": 0.5}, 3: {"rate": 0.7}}, until)
-    step = steered(Step(wanted, 7), Change("set", 2, values={"rate": 0.9}), trials, 8)
-    assert dict(step.decision.copy) == {3: 1}
-    assert step.decision.fresh == (3,)
-    assert step.decision.set == {2: {"rate": 0.9}, 3: {"rate": 0.7}}
-    step = steered(step, Change("clone", 1, source=2), trials, 8)
-    assert (step.decision.copy, step.decision.set[1]) == ({3: 1, 1: 2}, {"rate": 0.9})
-    step = steered(step, Change("clone", 0, source=1), trials, 8)
-    assert (step.decision.copy[0], step.decision.set[0]) == (2, {"rate": 0.9})
-    step = steered(step, Change("stop", 3), trials, 8)
-    assert (sorted(step.decision.until), step.stopped, step.state) == ([0, 1, 2], (3,), 7)
-    step = steered(step, Change("lift", 3), trials, 8)
-    assert (step.decision.until[3], step.stopped) == (3, ())
-    assert wanted.copy == {2: 0, 3: 1}
 
 
 def test_it_works_beside_population_based_training():
@@ -250,7 +220,7 @@ def test_a_trial_without_a_state_to_change_is_refused():
     assert first is None
     assert "is stopped already" in twice
     assert "copy one at the same epoch" in behind
-    assert over == OVER
+    assert "the search is over" in over
     assert str(page.person.ask(Change("stop", B)).exception(0)) == over
     worst = int(np.argmax(pj.search(TASK, SPACE, trials=8, epochs=2, seed=2, folds=2).values["loss"]))
     _, page = search({2: [Change("set", worst, values={"rate": 0.1})]}, scheduler=pj.halving(min_epochs=2))
@@ -278,33 +248,11 @@ def test_a_paused_search_waits_and_then_goes_on_with_what_was_asked_for_meanwhil
     assert results.done[A].max() == 2
 
 
-def test_a_paused_search_can_be_stopped():
-    class Paused(Scripted):
-        def decision(self, decision, trials):
-            super().decision(decision, trials)
-            self.person.ask(Change("pause"))
-            threading.Timer(0.2, self.person.stop.set).start()
-
-    results = pj.search(TASK, SPACE, trials=8, epochs=EPOCHS, seed=2, folds=2, live=Paused({}))
-    assert results.done.max() == 1
-    assert results.trials["status"].to_pylist() == ["stopped"] * 8
-
-
 def test_a_steered_run_takes_no_more_epochs(tmp_path):
     """A trial changed on the way cannot be trained again from its first epoch on."""
     search(SCRIPT, out=tmp_path / "run")
     with pytest.raises(ValueError, match="it was steered by hand"):
         search(out=tmp_path / "run", resume=True, epochs=EPOCHS + 2)
-
-
-def test_the_log_tells_a_persons_decisions(tmp_path):
-    search(SCRIPT, out=tmp_path / "run")
-    lines = [json.loads(line) for line in (tmp_path / "run" / "decisions.jsonl").read_text().splitlines()]
-    mine = [line for line in lines if (line.get("notes") or {}).get("by") == "user"]
-    assert [line["stopped"] for line in lines if "stopped" in line] == [[C], [C]]
-    assert mine[0]["notes"]["changes"] == [{"verb": "set", "trial": A, "values": {"rate": 0.3, "shift": 0.125}}]
-    steered_column = pq.read_table(tmp_path / "run" / "trials.parquet")["steered"].to_pylist()
-    assert [trial for trial, one in enumerate(steered_column) if one] == sorted([A, B, C])
 
 
 def test_the_other_rounds_come_though_some_were_stopped():
@@ -352,37 +300,7 @@ def test_a_run_begun_without_a_page_is_steered_on_resume(tmp_path):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "other" / name).read_bytes(), name
 
 
-def test_an_error_of_the_task_is_a_refusal():
-    """A task looks at new values in its own way, and may fail; the step stays as it was."""
-
-    def fails(decision):
-        raise TypeError("rate is odd\nand more")
-
-    person, trials = Person(), pj.Trials({"rate": np.ones(2)}, np.ones(2, int), np.ones(2), {}, settable=("rate",))
-    answer = person.ask(Change("set", 0, values={"rate": 3.0}))
-    step = Step(pj.Decision(until={0: 2, 1: 2}))
-    assert person.steer(step, trials, 8, fails) is step
-    assert str(answer.exception(0)) == "TypeError: rate is odd"
-
-
-def test_every_request_is_answered():
-    """Neither the last request, nor one taken into a step that was never written."""
-    person, trials = Person(), pj.Trials({}, np.ones(2, int), np.ones(2), {})
-    taken = person.ask(Change("stop", 0))
-    person.steer(Step(pj.Decision(until={0: 2, 1: 2})), trials, 8, lambda decision: None)
-    late = person.ask(Change("stop", 1))
-    person.end()
-    assert {str(one.exception(0)) for one in (taken, late)} == {OVER}
-
-
 def test_a_steered_search_tells_nothing_of_other_schedulers():
     results, _ = search(SCRIPT)
     with pytest.raises(ValueError, match="hyperparameters changed while these trials trained"):
         pj.simulate(pj.halving(), results)
-
-
-def test_a_page_shows_one_search():
-    page = Scripted({})
-    pj.search(TASK, SPACE, trials=2, epochs=2, folds=2, live=page)
-    with pytest.raises(ValueError, match="make another"):
-        pj.search(TASK, SPACE, trials=2, epochs=2, folds=2, live=page)
