@@ -1,4 +1,7 @@
-"""Members spread over several devices, and memory that runs out: the results are the same."""
+"""Members spread over several devices, and memory that runs out: the results are the same.
+
+`popjax.engine.memory` and a batch on a device: what an allocator says, and states that it loses, without a card.
+"""
 
 import dataclasses
 import json
@@ -7,24 +10,17 @@ import signal
 import subprocess
 import sys
 import types
+from collections import Counter
 
 import jax
 import numpy as np
 import pytest
-from conftest import soaked
+from conftest import refused, soaked
 from steering_task import sets_once
 
 import popjax as pj
 from popjax.engine import memory
-from popjax.engine.backends.local import Batch, LocalBackend
-from popjax.engine.backends.protocol import Context, Segment
-from popjax.engine.compiler import COMPILER
-from popjax.engine.member import Programs
-from popjax.engine.on_devices import OnDevices
-from popjax.engine.plan import Lanes, places_of
-from popjax.engine.roster import Roster
-from popjax.engine.traced_task import Config, TracedTask
-from popjax.store.cohort import Cohort
+from popjax.engine.backends.local import Batch
 
 DEVICES = jax.local_device_count()  # .ci/nightly runs this file on four, too
 ALONE = {name: value for name, value in os.environ.items() if name != "JAX_NUM_CPU_DEVICES"}
@@ -167,93 +163,26 @@ def test_one_thread_gives_what_all_give():
     assert searched(0, 40, 1) == searched(1, 40, 1)
 
 
-def test_spread_fills_the_devices_evenly_in_whole_lanes():
-    places, counts = places_of(10, Lanes(count=2, capacity=8, devices=3))
-    assert counts.tolist() == [4, 4, 2]
-    assert places.tolist() == [0, 1, 2, 3, 8, 9, 10, 11, 16, 17]
-    places, counts = places_of(3, Lanes(count=1, capacity=4, devices=4))
-    assert counts.tolist() == [1, 1, 1, 0]
-    assert places.tolist() == [0, 4, 8]
-
-
-def test_a_small_bucket_has_no_more_lanes_than_it_needs():
-    wide = Lanes(count=512, capacity=512, devices=2, shrinks=True)
-    assert [(wide.of(n).count, wide.of(n).capacity) for n in (1, 2, 3, 86, 600, 9999)] == [
-        (1, 1),
-        (1, 1),
-        (2, 2),
-        (64, 64),
-        (512, 512),
-        (512, 512),
-    ]
-    assert Lanes(count=8, capacity=16).of(1) == Lanes(count=8, capacity=16)
-
-
-@pytest.mark.soak
-def test_buckets_of_fewer_lanes_give_the_same(rows, monkeypatch, x64):
-    """As on an accelerator, where the lanes of a whole population would be idle in a small bucket."""
-    seen = []
-    compiled = COMPILER.programs
-
-    def programs(member, data, room, lanes, *others):
-        seen.append((room, lanes))
-        return compiled(member, data, room, lanes, *others)
-
-    task = pj.supervised(rows)
-    expected = pj.search(task, SPACE, trials=40, epochs=3, backend=pj.Local(plan="buckets", lanes=1))
-    monkeypatch.setattr("popjax.engine.roster.lanes_for", lambda member, lanes: Lanes(lanes, lanes, shrinks=True))
-    monkeypatch.setattr(COMPILER, "programs", programs)
-    found = pj.search(task, SPACE, trials=40, epochs=3, backend=pj.Local(plan="buckets", lanes=40))
-    assert set(seen) == {(8, 8), (16, 16)}
-    for name, values in expected.curves.items():
-        np.testing.assert_allclose(found.curves[name], values, rtol=1e-9)
-    assert found.summary["test_value"] == pytest.approx(expected.summary["test_value"], rel=1e-9)
-
-
-class Refusing:
-    """An executable of a device whose memory holds the epochs of few members only."""
-
-    def __init__(self, executable, log, most, after=0):
-        self.executable = executable
-        self.log = log
-        self.most = most
-        self.left = after
-
-    def __getattr__(self, name):
-        return getattr(self.executable, name)
-
-    def __call__(self, training, members, *rest):
-        if len(members.trial) > self.most * DEVICES:
-            if self.left == 0:
-                raise jax.errors.JaxRuntimeError(
-                    "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 987654321 bytes."
-                )
-            self.left -= 1
-        self.log.append(len(members.trial) // DEVICES)
-        return self.executable(training, members, *rest)
-
-
-class Ready:
-    def __init__(self, value):
-        self.value = value
-
-    def result(self):
-        return self.value
-
-
 @pytest.fixture
 def refuse(monkeypatch):
-    """Let every part with room for more than `most` members run out of memory, after so many of its epochs."""
+    """Let every epoch of more than `most` members a device run out of memory, after so many that pass."""
+    run = jax.stages.Compiled.__call__
 
-    def start(most, after=0):
-        programs, log, made = Roster.programs, [], {}
+    def start(most, after=0, says="Out of memory while trying to allocate 987654321 bytes."):
+        log, passed = [], Counter()
 
-        def refusing(roster, bucket, lanes, *others):
-            init, epoch, score = programs(roster, bucket, lanes, *others)
-            known = made.setdefault(id(epoch), Ready(Refusing(epoch.result(), log, most, after)))
-            return Programs(init, known, score)
+        def call(program, *given):
+            trial = getattr(given[1], "trial", None) if len(given) == 5 else None
+            if trial is None:
+                return run(program, *given)
+            if len(trial) > most * DEVICES:
+                if passed[program] == after:
+                    raise jax.errors.JaxRuntimeError(f"RESOURCE_EXHAUSTED: {says}")
+                passed[program] += 1
+            log.append(len(trial) // DEVICES)
+            return run(program, *given)
 
-        monkeypatch.setattr(Roster, "programs", refusing)
+        monkeypatch.setattr(jax.stages.Compiled, "__call__", call)
         return log
 
     return start
@@ -301,9 +230,18 @@ def test_lanes_halve_too(rows, refuse):
 
 
 @pytest.mark.soak
-def test_one_member_that_does_not_fit_is_named(rows, refuse):
-    refuse(most=0)
-    with pytest.raises(MemoryError, match="a single model in training of 987654321 bytes does not fit"):
+@pytest.mark.parametrize(
+    ("says", "size"),
+    [
+        ("Out of memory while trying to allocate 5520758552 bytes.", "5520758552 bytes"),
+        ("Out of memory while trying to allocate 176.00MiB.", "184549376 bytes"),
+        ("Failed to allocate request for 32.00MiB (33554433B) on device ordinal 0", "33554433 bytes"),
+        ("Ran out of memory in memory space hbm", "a single model"),
+    ],
+)
+def test_one_member_that_does_not_fit_is_named(rows, refuse, says, size):
+    refuse(most=0, says=says)
+    with refused("a single model", size, error=MemoryError):
         pj.search(pj.supervised(rows), SPACE, trials=9, epochs=2)
 
 
@@ -321,41 +259,6 @@ def test_a_program_that_needs_more_than_four_fifths_of_what_is_free_is_not_run(r
     narrow = pj.search(task, SPACE, trials=20 * DEVICES, epochs=2)
     assert (narrow.run["part"], narrow.run["narrowed"]) == (8, 1)
     assert whole.curves["val_loss"].tobytes() == narrow.curves["val_loss"].tobytes()
-
-
-def in_two_segments(problem):
-    def step(number, trials):
-        add = problem.propose(problem.trials) if number == 0 else {}
-        until = dict.fromkeys(range(problem.trials), 2 * (number + 1)) if number < 2 else {}
-        return number + 1, pj.Decision(add=add, until=until)
-
-    return pj.Scheduler(lambda: 0, step)
-
-
-@pytest.mark.parametrize("scheduler", [None, in_two_segments])
-def test_what_a_device_without_memory_does_not_give_back_is_trained_again(rows, refuse, monkeypatch, scheduler):
-    """Where not even the states can be read back, their members begin again: none is lost."""
-    task = pj.supervised(rows)
-    whole = pj.search(task, SPACE, trials=40 * DEVICES, epochs=4, scheduler=scheduler)
-    refuse(most=4, after=7 if scheduler else 3)  # its first segment makes six calls
-
-    stopped, asked = Batch.stopped, []
-
-    def stopping(progress, until):
-        if progress.training is not None and progress.epoch < until:
-            asked.append(type(progress.origin.state))
-            monkeypatch.setattr(progress, "cohort", refusing, raising=False)
-        return stopped(progress, until)
-
-    def refusing():
-        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 99 bytes.")
-
-    monkeypatch.setattr(Batch, "stopped", stopping)
-    narrow = pj.search(task, SPACE, trials=40 * DEVICES, epochs=4, scheduler=scheduler)
-    assert (OnDevices if scheduler else type(None)) in asked
-    assert not narrow.stopped.any()
-    for name, values in whole.members.items():
-        assert values.tobytes() == narrow.members[name].tobytes()
 
 
 def test_a_changed_trial_whose_state_is_lost_is_not_trained_as_another(rows, refuse, monkeypatch, tmp_path):
@@ -386,41 +289,6 @@ def test_a_changed_trial_whose_state_is_lost_is_not_trained_as_another(rows, ref
         assert values.tobytes() == narrow.members[name].tobytes()
 
 
-def test_what_a_commit_copied_to_the_host_goes_back(rows, refuse, monkeypatch, tmp_path):
-    """Where the arrays are lost with the program that failed: they were donated to it."""
-    task, trials = pj.supervised(rows), 16 * DEVICES
-    whole = pj.search(task, SPACE, trials=trials, epochs=8)
-    monkeypatch.setattr("popjax.engine.checkpoint.EVERY", 0.0)  # each epoch is one to commit
-    monkeypatch.setattr("popjax.engine.backends.local.threads", lambda: 1)
-    log, stopped, epochs = refuse(most=8, after=6), Batch.stopped, []
-
-    def lost(progress, until):
-        if progress.training is not None and progress.epoch < until:
-            jax.tree.map(lambda array: array.delete(), progress.training)
-            epochs.append(progress.saved.epoch)
-        return stopped(progress, until)
-
-    monkeypatch.setattr(Batch, "stopped", lost)
-    narrow = pj.search(task, SPACE, trials=trials, epochs=8, out=tmp_path / "run")
-    assert epochs[0] >= 1
-    assert log == [16] * 6 + [8] * 2 * (8 - epochs[0])
-    for name, values in whole.members.items():
-        assert values.tobytes() == narrow.members[name].tobytes()
-
-
-def test_what_trains_again_to_its_epoch_is_not_taken_for_what_reached_it(rows, monkeypatch):
-    """A cohort without a state that a commit copies on its way, and that is stopped there, stays without one."""
-    monkeypatch.setattr("popjax.engine.backends.local.threads", lambda: 1)
-    roster = Roster(TracedTask(pj.supervised(rows), SPACE, Config(8, 0, pj.best("val_loss"))), SPACE.sample(4))
-    backend = LocalBackend(roster, Context())
-    (segment,) = [Segment(piece, 6) for piece in backend.pieces(Cohort(0, np.arange(4), 3, None))]
-    progress = Batch(backend._job(segment, {}, {}))
-    progress.begin()
-    assert (progress.save().epoch, progress.save().state is None) == (0, False)
-    jax.tree.map(lambda array: array.delete(), progress.training)
-    assert (progress.stopped(6).epoch, progress.stopped(6).state) == (3, None)
-
-
 class Card:
     """An accelerator whose allocator says so much."""
 
@@ -428,17 +296,6 @@ class Card:
 
     def __init__(self, statistics):
         self.memory_stats = lambda: statistics
-
-
-@pytest.mark.parametrize("statistics", [None, {}, {"bytes_limit": 0, "bytes_in_use": 7}])
-def test_an_accelerators_memory_that_is_not_known_is_never_the_machines(rows, refuse, monkeypatch, statistics):
-    """Then the allocator decides, and members go on in narrower parts where it refuses."""
-    monkeypatch.setattr(memory, "first_device", lambda: Card(statistics))
-    monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert memory.total() is memory.free() is None
-    refuse(most=4)
-    narrow = pj.search(pj.supervised(rows), SPACE, trials=20 * DEVICES, epochs=1)
-    assert (narrow.run["part"], narrow.run["narrowed"]) == (4, 2)
 
 
 def test_an_accelerators_memory_is_its_allocators_or_else_nvmls(monkeypatch):
@@ -454,27 +311,3 @@ def test_an_accelerators_memory_is_its_allocators_or_else_nvmls(monkeypatch):
     assert (memory.total(), memory.free()) == (80, None)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-7")
     assert memory.total() == 83
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("Out of memory while trying to allocate 5520758552 bytes.", 5520758552),
-        ("Out of memory while trying to allocate 176.00MiB.", 184549376),
-        ("Failed to allocate request for 32.00MiB (33554433B) on device ordinal 0", 33554433),
-        ("Out of memory allocating 1024 bytes.", 1024),
-        ("Ran out of memory in memory space hbm", None),
-        ("Cannot allocate 3.5GB", None),
-    ],
-)
-def test_sizes_in_errors_are_read(text, size):
-    assert memory.refused_bytes(jax.errors.JaxRuntimeError(f"RESOURCE_EXHAUSTED: {text}")) == size
-
-
-def test_whether_a_program_fits_is_asked_once(rows, monkeypatch):
-    """Not for every part of it: Linux takes files to answer."""
-    asked = []
-    monkeypatch.setattr("popjax.engine.backends.local.check_fits", lambda executable, held: asked.append(executable))
-    monkeypatch.setattr("popjax.engine.backends.local.threads", lambda: 1)
-    assert len(pj.search(pj.supervised(rows), SPACE, trials=64, epochs=1).order) > 16
-    assert len(asked) == 1
