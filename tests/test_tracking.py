@@ -159,21 +159,6 @@ def test_a_tracker_that_fails_changes_nothing(at, rows, capsys):
     assert writer.called.count("close") == 1
 
 
-def test_no_search_waits_for_a_slow_tracker(rows, capsys, monkeypatch):
-    """It is left behind, and that is said."""
-    monkeypatch.setattr(tracker, "PATIENCE", 0.1)
-    over = threading.Event()
-
-    class Slow(Broken):
-        def begin(self, name, config):
-            over.wait(60)
-
-    there = search(rows, callbacks=[Tracker(Slow(None))])
-    over.set()
-    assert there.best is not None
-    assert "popjax: Slow is not done after 0 s; it is left behind" in capsys.readouterr().err
-
-
 def apart(directory):
     """TensorBoard's writer in a process of its own."""
     return Tracker(Apart(TensorBoard, directory=str(directory)), 2, "TensorBoard")
@@ -194,12 +179,6 @@ def test_a_writer_in_a_process_of_its_own_is_told_the_same(rows, tmp_path, monke
         told.append((series, [text.string_val[0] for text in texts], curves))
         shutil.rmtree(tmp_path / "run")
     assert told[0] == told[1]
-
-
-def test_what_fails_in_a_process_of_its_own_is_said_as_anywhere(rows, tmp_path, capsys):
-    (tmp_path / "board").write_text("a file where a directory is to be")
-    assert search(rows, callbacks=[apart(tmp_path / "board")]).best is not None
-    assert "popjax: the tracker TensorBoard raised RuntimeError: NotADirectoryError: " in capsys.readouterr().err
 
 
 @pytest.mark.kill
@@ -243,11 +222,3 @@ def test_the_command_tracks(command, tmp_path):
     for trial in results.order[:2].tolist():
         curves, _ = events(tmp_path / "runs" / "tensorboard" / "there" / f"trial-{trial}")
         assert curves["trial/val_loss"] == [(1, pytest.approx(results.curves["val_loss"][trial, 0], rel=1e-6))]
-
-
-def test_a_table_of_trials_that_rested_has_their_last_values():
-    from popjax.tracking.tensorboard_events import markdown_table
-    from popjax.tracking.tracker import Trial
-
-    trial = Trial(3, {"learning_rate": 0.1}, {"val_loss": np.array([0.5, 0.25, np.nan])})
-    assert markdown_table([trial]).splitlines()[-1] == "| 3 | 0.1 | 0.25 |"
