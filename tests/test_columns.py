@@ -12,12 +12,9 @@ from conftest import soaked
 from frames import from_frame
 
 import popjax as pj
-from popjax.commands.retest import check_columns, with_texts
-from popjax.core.doubt import DataWarning
-from popjax.data.columns import check_size, one_hot, relevel, text_column
-from popjax.data.dataset import from_table, load
-from popjax.data.table import Table
-from popjax.supervision.preprocessing import Recipe
+from popjax import DataWarning
+from popjax.commands.retest import with_texts
+from popjax.data.dataset import load
 
 
 def table(rows=90, seed=0):
@@ -130,35 +127,6 @@ def test_many_texts_are_no_features_but_codes():
     assert task.fit.inputs["codes"] == (1002,)
 
 
-def test_the_most_frequent_text_fills_in_and_of_equals_the_first_in_order():
-    codes = np.array([0, 1, 1, -1, 2, 2, 0, 1])
-    often = from_table(Table({"c": text_column(codes, ["r", "q", "p"])}, None, codes % 2, "x", "y"), "median")
-    assert often.one_hot[3].tolist() == [0, 1, 0], "q is there three times"
-    tied = from_table(Table({"c": text_column(codes[:-1], ["r", "q", "p"])}, None, codes[:-1] % 2, "x", "y"), "median")
-    assert tied.one_hot[3].tolist() == [1, 0, 0], "of p, q and r, twice each"
-
-
-def test_features_that_would_fill_the_memory_are_refused():
-    levels = {"a": ("p",), "b": tuple(map(str, range(1000)))}
-    check_size("x", 500_000, levels)
-    with pytest.raises(ValueError, match=r"would take 7\.5 GiB, most of it 'b' with 1000 values; at most 4\.0 GiB"):
-        check_size("x", 1_000_000, levels)
-
-
-def test_relevelled_rows_are_those_encoded_by_the_other_levels():
-    coded = np.array([[0.0, 5], [1, 6], [2, 7], [-1, 8], [np.nan, 9]])
-    now, then = {"c": ("p", "q", "r")}, {"c": ("a", "p", "r")}
-    x = relevel(coded, ("c", "n"), now, then)
-    assert np.array_equal(x[:, 0], [1, -1, 2, -1, np.nan], equal_nan=True)
-    assert one_hot(x, ("c", "n"), then).tolist() == [
-        [0, 1, 0, 5],
-        [0, 0, 0, 6],
-        [0, 0, 1, 7],
-        [0, 0, 0, 8],
-        [0, 0, 0, 9],
-    ]
-
-
 # Raw rows again
 
 
@@ -224,12 +192,6 @@ def test_an_images_missing_pixel_is_filled_in_with_its_median():
     assert recipe.encoded(row)[0, 1, 2, 0] == np.median(x[:, 1, 2])
 
 
-def test_a_recipe_comes_back_from_json(recipe):
-    again = Recipe.from_json(json.loads(json.dumps(recipe.describe())))
-    assert again.levels == recipe.levels
-    assert np.array_equal(again.encoded(table(9)), recipe.encoded(table(9)))
-
-
 def test_other_texts_are_other_data():
     """A run is not resumed on rows that only have other names."""
     frame = table()
@@ -288,20 +250,6 @@ def test_a_retest_keeps_the_searchs_features(command, tmp_path):
     assert np.array_equal(x, by_hand(new))
     then = from_frame(table(), "kind")
     assert with_texts(then, recorded["levels"]).digest == then.digest == recorded["data"]
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"city": 1.5}, "'now.csv' has numbers in 'city', the search had text; give the same kind"),
-        ({"a": "x"}, "'now.csv' has text in 'a', the search had numbers; give the same kind"),
-    ],
-    ids=["numbers", "texts"],
-)
-def test_a_retest_on_a_column_of_another_kind_is_refused(recipe, change, said):
-    now = from_frame(table().assign(**change), "kind")
-    with pytest.raises(ValueError, match=f"^{said}$"):
-        check_columns("now.csv", recipe.identity, now)
 
 
 # Memory

@@ -562,7 +562,7 @@ def test_a_pool_that_cannot_be_made_again_ends_the_run(slow, caplog, tmp_path):
         return pools[-1]
 
     pools = []
-    asked = dict(trials=6, epochs=4, callbacks=[Kill()])
+    asked = dict(trials=6, epochs=4, every=1, callbacks=[Kill()])  # so that work is left after the first epoch
     partial = pj.search(SLOW, WALKS, backend=make(), out=tmp_path / "run", **asked)
     assert 0 < partial.done.sum() < 24
     assert partial.stopped.any()

@@ -307,19 +307,6 @@ def test_a_broken_epoch_is_one_line(epoch, names):
         pj.search(task, {"a": pj.uniform(0, 1)}, trials=2)
 
 
-def test_where_few_models_fit_the_panda_is_named(rows, monkeypatch, capsys):
-    """With the memory of four states and their copies, a search says so and names the command for one model."""
-    from popjax.tuning.callbacks.progress import Lines
-
-    task, space = pj.supervised(rows), {"learning_rate": 0.1, "hidden": 7}
-    state = pj.Session(task, space).state
-    size = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(state)) + 1
-    monkeypatch.setattr("popjax.engine.plan.total", lambda: int(4.5 * 2 * size / 0.8))
-    pj.search(task, space, trials=2, epochs=1, progress=Lines())
-    line = "only 4 models of this size fit here at once; to steer one by hand: python -m popjax.babysit"
-    assert line in capsys.readouterr().err.splitlines()
-
-
 def test_a_name_cannot_be_hyperparameter_and_metric():
     task = pj.objective(lambda key, hparams: {"loss": hparams["loss"]})
     with refused("'loss'", "hyperparameter", "metric"):
