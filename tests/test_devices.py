@@ -236,7 +236,9 @@ def test_lanes_halve_too(rows, refuse):
         ("Out of memory while trying to allocate 5520758552 bytes.", "5520758552 bytes"),
         ("Out of memory while trying to allocate 176.00MiB.", "184549376 bytes"),
         ("Failed to allocate request for 32.00MiB (33554433B) on device ordinal 0", "33554433 bytes"),
-        ("Ran out of memory in memory space hbm", "a single model"),
+        ("Out of memory allocating 1024 bytes.", "1024 bytes"),
+        ("Ran out of memory in memory space hbm", "does not fit"),
+        ("Cannot allocate 3.5GB", "does not fit"),
     ],
 )
 def test_one_member_that_does_not_fit_is_named(rows, refuse, says, size):
@@ -289,6 +291,63 @@ def test_a_changed_trial_whose_state_is_lost_is_not_trained_as_another(rows, ref
         assert values.tobytes() == narrow.members[name].tobytes()
 
 
+def in_two_segments(problem):
+    def step(number, trials):
+        add = problem.propose(problem.trials) if number == 0 else {}
+        until = dict.fromkeys(range(problem.trials), 2 * (number + 1)) if number < 2 else {}
+        return number + 1, pj.Decision(add=add, until=until)
+
+    return pj.Scheduler(lambda: 0, step)
+
+
+@pytest.mark.parametrize("scheduler", [None, in_two_segments])
+def test_what_a_device_without_memory_does_not_give_back_is_trained_again(rows, refuse, monkeypatch, scheduler):
+    """Where not even the states can be read back, their members begin again: none is lost."""
+    task = pj.supervised(rows)
+    whole = pj.search(task, SPACE, trials=40 * DEVICES, epochs=4, scheduler=scheduler)
+    refuse(most=4, after=7 if scheduler else 3)  # its first segment makes six calls
+
+    stopped, asked = Batch.stopped, []
+
+    def stopping(progress, until):
+        if progress.training is not None and progress.epoch < until:
+            asked.append(progress.origin.state is not None)
+            monkeypatch.setattr(progress, "cohort", refusing, raising=False)
+        return stopped(progress, until)
+
+    def refusing():
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 99 bytes.")
+
+    monkeypatch.setattr(Batch, "stopped", stopping)
+    narrow = pj.search(task, SPACE, trials=40 * DEVICES, epochs=4, scheduler=scheduler)
+    assert bool(scheduler) in asked
+    assert not narrow.stopped.any()
+    for name, values in whole.members.items():
+        assert values.tobytes() == narrow.members[name].tobytes()
+
+
+def test_what_a_commit_copied_to_the_host_goes_back(rows, refuse, monkeypatch, tmp_path):
+    """Where the arrays are lost with the program that failed: they were donated to it."""
+    task, trials = pj.supervised(rows), 16 * DEVICES
+    whole = pj.search(task, SPACE, trials=trials, epochs=8)
+    monkeypatch.setattr("popjax.engine.checkpoint.EVERY", 0.0)  # each epoch is one to commit
+    monkeypatch.setattr("popjax.engine.backends.local.threads", lambda: 1)
+    log, stopped, epochs = refuse(most=8, after=6), Batch.stopped, []
+
+    def lost(progress, until):
+        if progress.training is not None and progress.epoch < until:
+            jax.tree.map(lambda array: array.delete(), progress.training)
+            epochs.append(progress.saved.epoch)
+        return stopped(progress, until)
+
+    monkeypatch.setattr(Batch, "stopped", lost)
+    narrow = pj.search(task, SPACE, trials=trials, epochs=8, out=tmp_path / "run")
+    assert epochs[0] >= 1
+    assert log == [16] * 6 + [8] * 2 * (8 - epochs[0])
+    for name, values in whole.members.items():
+        assert values.tobytes() == narrow.members[name].tobytes()
+
+
 class Card:
     """An accelerator whose allocator says so much."""
 
@@ -296,6 +355,17 @@ class Card:
 
     def __init__(self, statistics):
         self.memory_stats = lambda: statistics
+
+
+@pytest.mark.parametrize("statistics", [None, {}, {"bytes_limit": 0, "bytes_in_use": 7}])
+def test_an_accelerators_memory_that_is_not_known_is_never_the_machines(rows, refuse, monkeypatch, statistics):
+    """Then the allocator decides, and members go on in narrower parts where it refuses."""
+    monkeypatch.setattr(memory, "first_device", lambda: Card(statistics))
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert memory.total() is memory.free() is None
+    refuse(most=4)
+    narrow = pj.search(pj.supervised(rows), SPACE, trials=20 * DEVICES, epochs=1)
+    assert (narrow.run["part"], narrow.run["narrowed"]) == (4, 2)
 
 
 def test_an_accelerators_memory_is_its_allocators_or_else_nvmls(monkeypatch):

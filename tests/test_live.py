@@ -365,7 +365,7 @@ def test_the_best_of_more_trials_than_are_drawn_is_drawn_too(tab):
     lived.back(2)
     until(page, drawn + "'[0.5,0.25]'")
     card = page.locator(".card.winner")
-    assert card.inner_text().startswith("0.125\nloss, trial 2")
+    assert card.inner_text() == "0.125\nloss, trial 2: the best so far, in epoch 2"
     card.click()
     until(page, "picked === 2 && JSON.stringify(details?.curve) === '[0.5,0.25]'")
     page.select_option("#metric", "loss")
@@ -387,97 +387,148 @@ def test_the_best_of_more_trials_than_are_drawn_is_drawn_too(tab):
     page.wait_for_selector("#link.cut")
 
 
+def test_the_picked_trial_follows_whoever_changes_it(tab):
+    """Its page shows what a program sets for it, or for all."""
+    lived = session()
+    page = tab(lived.live())
+    lived.train(1)
+    page.fill("#number", "1")
+    page.press("#number", "Enter")
+    rate = "details?.hparams.find((row) => row.name === 'rate').value"
+    until(page, f"{rate} === 0.2")
+    lived.set(1, rate=0.05)
+    until(page, f"{rate} === 0.05")
+    lived.set(rate=0.025)
+    until(page, f"{rate} === 0.025")
+    assert page.input_value("#hparams tr:has-text('rate') input[type=number]") == "0.025"
+    lived.page.close()
+
+
+def halving(problem):
+    """Every trial trains on, after each epoch at half the rate."""
+
+    def step(epoch, trials):
+        if epoch == 0:
+            points = problem.propose(problem.trials)
+            return 1, pj.Decision(add=points, until=dict.fromkeys(range(problem.trials), 1))
+        every = range(problem.trials if epoch < problem.epochs else 0)
+        rates = {trial: {"rate": float(trials.points["rate"][trial]) / 2} for trial in every}
+        return epoch + 1, pj.Decision(until=dict.fromkeys(every, epoch + 1), set=rates)
+
+    return pj.Scheduler(lambda: 0, step)
+
+
+def test_what_a_scheduler_sets_is_in_the_log():
+    live = pj.live.Live()
+    pj.search(TASK, SPACE, trials=14, epochs=3, scheduler=halving, live=live)
+    named = ", ".join(map(str, range(12)))
+    lines = [line["text"] for _, line in live.board.lines]
+    assert lines.count(f"14 trials got other hyperparameters: {named}, ...") == 2
+
+
 def change(**keys):
     return json.dumps({"verb": "set", "trial": 0, "values": {"rate": 0.5}} | keys).encode()
 
 
 SET = change()
-FORGED_HEADERS = {  # what is changed in the page's own headers: the status
-    "no cookie": ({"Cookie": None}, 403),
-    "another cookie": ({"Cookie": "popjax-{port}=guessed"}, 403),
-    "the token as a cookie": ({"Cookie": "popjax-{port}={token}"}, 403),
-    "no host": ({"Host": None}, 400),
-    "two hosts": ({"Host": ["127.0.0.1:{port}", "evil.example"]}, 400),
-    "another host": ({"Host": "evil.example:{port}"}, 403),
-    "a host that begins like ours": ({"Host": "127.0.0.1.evil.example"}, 403),
-    "another origin": ({"Origin": "http://evil.example"}, 403),
-    "another port's origin": ({"Origin": "http://127.0.0.1:1"}, 403),
-    "a rebound name": ({"Host": "evil.example", "Origin": "http://evil.example"}, 403),
-    "the origin of a file": ({"Origin": "null"}, 403),
-    "two origins": ({"Origin": ["http://127.0.0.1:{port}"] * 2}, 403),
-    "no origin": ({"Origin": None}, 403),
-    "without our header": ({"X-Popjax": None}, 403),
-    "a form": ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
-    "plain text": ({"Content-Type": "text/plain"}, 415),
-    "another site by fetch": ({"Sec-Fetch-Site": "cross-site"}, 403),
-    "a neighbour by fetch": ({"Sec-Fetch-Site": "same-site"}, 403),
-    "an endless length": ({"Content-Length": "9" * 9}, 413),
-    "no length": ({"Transfer-Encoding": "chunked"}, 411),
-    "an oversized header": ({"X-Long": "a" * 30_000}, 431),
-}
-FORGED_BODIES = {  # the body of a change: the status
-    "an oversized body": (b" " * 20_000 + SET, 413),
-    "no JSON": (b"verb=set", 400),
-    "half of it": (SET[:-5], 400),
-    "deep JSON": (b"[" * 3000 + b"]" * 3000, 400),
-    "a list": (b"[1]", 400),
-    "no text": (b"\xff\xfe", 400),
-    "an unknown verb": (change(verb="delete"), 400),
-    "a verb of others": (change(verb="lift"), 400),
-    "no verb": (b'{"trial": 0}', 400),
-    "no epoch": (change(verb="back", epochs=0), 400),
-    "an unknown key": (change(code="1"), 400),
-    "a text for a trial": (change(trial="0"), 400),
-    "a truth for a trial": (change(trial=True), 400),
-    "a negative trial": (change(trial=-1), 400),
-    "a huge trial": (change(trial=99999999999), 400),
-    "not a number": (SET.replace(b"0.5", b"NaN"), 400),
-    "infinity": (SET.replace(b"0.5", b"1e999"), 400),
-    "a text for a value": (change(values={"rate": "0.5"}), 400),
-    "a hostile name": (change(values={"<img src=x onerror=alert(1)>": 1}), 400),
-    "many names": (change(values={f"a{n}": 1 for n in range(60)}), 400),
-}
-FORGED_PATHS = {  # method, path, headers kept as they are or the host alone: the status
-    "the token in the address": ("POST", "/change?token={token}", False, 403),
-    "GET for a change": ("GET", "/change", True, 405),
-    "PUT": ("PUT", "/change", True, 405),
-    "OPTIONS": ("OPTIONS", "/change", True, 405),
-    "the page without a token": ("GET", "/", False, 403),
-    "the page with another token": ("GET", "/?token=guessed", False, 403),
-    "the stream without a cookie": ("GET", "/events", False, 403),
-    "the stream with the token": ("GET", "/events?token={token}", False, 403),
-    "the script without a cookie": ("GET", "/live.js", False, 403),
-    "a file outside": ("GET", "/../../etc/passwd", True, 404),
-    "a file outside, spelled": ("GET", "/%2e%2e%2fboard.py", True, 404),
-    "a trial that there is not": ("GET", "/trial/4", True, 404),
-    "a trial of 5,000 digits": ("GET", "/trial/" + 5000 * "9", True, 404),
-    "a trial that is no number": ("GET", "/trial/one", True, 404),
-    "a metric that there is not": ("GET", "/events?metric=<b>", True, 404),
+HONEST = {"method": "POST", "path": "/change", "headers": {}, "body": SET}  # headers: others than the page's own
+
+
+def headers(status, **changed):
+    """A change with other headers; without those that are None."""
+    return status, {"headers": {name.replace("_", "-"): value for name, value in changed.items()}}
+
+
+def body(status, text):
+    return status, {"body": text}
+
+
+def got(status, path, **changed):
+    """A page, a stream or a trial."""
+    return status, headers(status, **changed)[1] | {"method": "GET", "path": path, "body": None}
+
+
+FORGED = {  # name: the status, and what differs from an honest change
+    "no cookie": headers(403, Cookie=None),
+    "another cookie": headers(403, Cookie="popjax-{port}=guessed"),
+    "the token as a cookie": headers(403, Cookie="popjax-{port}={token}"),
+    "the token in the address": (403, {"path": "/change?token={token}", "headers": {"Cookie": None}}),
+    "no host": headers(400, Host=None),
+    "two hosts": headers(400, Host=["127.0.0.1:{port}", "evil.example"]),
+    "another host": headers(403, Host="evil.example:{port}"),
+    "a host that begins like ours": headers(403, Host="127.0.0.1.evil.example"),
+    "another origin": headers(403, Origin="http://evil.example"),
+    "another port's origin": headers(403, Origin="http://127.0.0.1:1"),
+    "a rebound name": headers(403, Host="evil.example", Origin="http://evil.example"),
+    "the origin of a file": headers(403, Origin="null"),
+    "two origins": headers(403, Origin=["http://127.0.0.1:{port}"] * 2),
+    "no origin": headers(403, Origin=None),
+    "without our header": headers(403, X_Popjax=None),
+    "a form": headers(415, Content_Type="application/x-www-form-urlencoded"),
+    "plain text": headers(415, Content_Type="text/plain"),
+    "another site by fetch": headers(403, Sec_Fetch_Site="cross-site"),
+    "a neighbour by fetch": headers(403, Sec_Fetch_Site="same-site"),
+    "an endless length": headers(413, Content_Length="9" * 9),
+    "no length": headers(411, Transfer_Encoding="chunked"),
+    "an oversized header": headers(431, X_Long="a" * 30_000),
+    "GET for a change": got(405, "/change"),
+    "PUT": (405, {"method": "PUT"}),
+    "OPTIONS": (405, {"method": "OPTIONS", "body": None}),
+    "an oversized body": body(413, b" " * 20_000 + SET),
+    "no JSON": body(400, b"verb=set"),
+    "half of it": body(400, SET[:-5]),
+    "deep JSON": body(400, b"[" * 3000 + b"]" * 3000),
+    "a list": body(400, b"[1]"),
+    "no text": body(400, b"\xff\xfe"),
+    "an unknown verb": body(400, change(verb="delete")),
+    "a verb of others": body(400, change(verb="lift")),
+    "no verb": body(400, b'{"trial": 0}'),
+    "no epoch": body(400, b'{"verb": "back", "epochs": 0}'),
+    "an unknown key": body(400, b'{"verb": "stop", "trial": 0, "code": "1"}'),
+    "a text for a trial": body(400, change(trial="0")),
+    "a truth for a trial": body(400, change(trial=True)),
+    "a negative trial": body(400, change(trial=-1)),
+    "a huge trial": body(400, change(trial=99999999999)),
+    "not a number": body(400, SET.replace(b"0.5", b"NaN")),
+    "infinity": body(400, SET.replace(b"0.5", b"1e999")),
+    "a text for a value": body(400, change(values={"rate": "0.5"})),
+    "a hostile name": body(400, change(values={"<img src=x onerror=alert(1)>": 1})),
+    "many names": body(400, change(values={f"a{n}": 1 for n in range(60)})),
+    "the page without a token": got(403, "/", Cookie=None, Origin=None, X_Popjax=None),
+    "the page with another token": got(403, "/?token=guessed", Cookie=None, Origin=None, X_Popjax=None),
+    "the stream without a cookie": got(403, "/events", Cookie=None),
+    "the stream with the token": got(403, "/events?token={token}", Cookie=None),
+    "the script without a cookie": got(403, "/live.js", Cookie=None),
+    "a trial by another site": got(403, "/trial/0", Origin="http://evil.example"),
+    "a file outside": got(404, "/../../etc/passwd"),
+    "a file outside, spelled": got(404, "/%2e%2e%2fboard.py"),
+    "a trial that there is not": got(404, "/trial/4"),
+    "a trial of 5,000 digits": got(404, "/trial/" + 5000 * "9"),
+    "a trial that is no number": got(404, "/trial/one"),
+    "a metric that there is not": got(404, "/events?metric=<b>"),
 }
 UNREAD = (400, 411, 413, 431)  # refused before the body was read, so that the answer may be lost
 
 
-@pytest.mark.parametrize("name", soaked([*FORGED_HEADERS, *FORGED_BODIES, *FORGED_PATHS], 12))
+@pytest.mark.parametrize("name", soaked(FORGED, 12))
 def test_a_forged_request_is_refused_and_changes_nothing(served, name):
     """And the next honest one is heard."""
     lived, page = served
     before = lived.hparams["rate"][0]
-    method, path, kept, status = FORGED_PATHS.get(name, ("POST", "/change", True, 0))
-    body, status = FORGED_BODIES.get(name, (SET, status)) if method == "POST" else (None, status)
-    changed, status = FORGED_HEADERS.get(name, ({}, status))
-    headers = page.honest() if kept else {"Host": page.honest()["Host"], "Content-Type": "application/json"}
-    fill = lambda text: text.format(port=page.port, token=page.token)
-    for key, value in changed.items():
-        headers[key] = [*map(fill, value)] if isinstance(value, list) else value and fill(value)
-    headers = {key: value for key, value in headers.items() if value is not None}
-    path = path if "%" in path else fill(path)
-    found, headers, answer = page.raw(method, path, headers, body)
+    status, differs = FORGED[name]
+    method, path, changed, text = (HONEST | differs).values()
+    fill = lambda word: word.replace("{port}", str(page.port)).replace("{token}", page.token)
+    sent = page.honest() | changed
+    sent = {
+        key: [*map(fill, value)] if isinstance(value, list) else fill(value) for key, value in sent.items() if value
+    }
+    found, answered, answer = page.raw(method, fill(path), sent, text)
     assert found == status or (found == CUT and status in UNREAD), answer
     assert lived.hparams["rate"][0] == before
-    assert "set-cookie" not in headers
+    assert "set-cookie" not in answered
     assert page.token.encode() not in answer
     assert len(answer) < 500
-    rate = before / 2
+    rate = 0.3 if before != 0.3 else 0.2
     assert page.ask(verb="set", trial=0, values={"rate": rate}) == (200, {})
     assert lived.hparams["rate"][0] == rate
 
@@ -611,21 +662,25 @@ def test_a_session_is_steered_at_once_and_as_by_hand():
     lived.page.close()
 
 
-def test_a_slider_of_given_values_reaches_beyond_them_in_order():
+@pytest.mark.parametrize(
+    ("name", "values", "low", "high"),
+    [
+        ("learning_rate", [0.1, 0.01, 0.03], 1e-4, 1.0),
+        ("learning_rate", [5.0, 0.01, 0.01], 1e-3, 50.0),
+        ("decay", [0.3, 0.1, 0.1], 0.01, 3.0),
+        ("shift", [0.5, -0.5, 0.0], -1.0, 1.0),
+        ("copies", [4, 2, 8], 2, 8),
+    ],
+)
+def test_a_slider_of_given_values_reaches_beyond_them_in_order(name, values, low, high):
     """Of several models whose values were given: what is searched by default, or some air; sizes as they are."""
-    given = {"learning_rate": [0.1, 0.01, 0.03], "decay": [0.3, 0.1, 0.1], "shift": [0.5, -0.5, 0.0], "hidden": 8}
-
-    def epoch(state, hparams, data):
-        return state, {"loss": hparams["learning_rate"] + hparams["decay"] + hparams["shift"] + hparams["hidden"]}
-
-    lived = pj.Session(pj.Task(lambda key, hparams, data: 0.0, epoch, ()), given)
-    rows = {row["name"]: row.get("steps", []) for row in Page(lived.live()).trial(0)["hparams"]}
+    task = pj.Task(lambda key, hparams, data: 0.0, lambda x, hparams, data: (x, {"loss": 1.0 * hparams[name]}), ())
+    lived = pj.Session(task, {name: values})
+    (row,) = Page(lived.live()).trial(0)["hparams"]
     lived.page.close()
-    reach = {"learning_rate": (1e-4, 1.0), "decay": (0.01, 3.0), "shift": (-1.0, 1.0)}
-    for name, ends in reach.items():
-        steps = [step for step, _ in rows[name]]
-        assert steps == sorted(steps)
-        assert (steps[0], steps[-1]) == pytest.approx(ends), name
+    steps = [step for step, _ in row["steps"]]
+    assert steps == sorted(steps)
+    assert (steps[0], steps[-1]) == pytest.approx((low, high))
 
 
 def test_a_session_that_trains_is_paused_steered_and_ended():
@@ -669,6 +724,14 @@ def test_a_search_serves_until_it_is_over():
     host, port = addresses[0].split("/")[2].split(":")
     with pytest.raises(ConnectionRefusedError), socket.create_connection((host, int(port)), 5):
         pass
+
+
+def test_a_session_that_is_gone_serves_no_more():
+    lived = session()
+    page = Page(lived.live())
+    del lived
+    with pytest.raises(OSError):
+        page.wait(0, lambda told: False)
 
 
 def test_babysitting_by_the_page_is_in_the_log_and_replays(start, command, tmp_path):
@@ -773,6 +836,11 @@ runpy.run_module("popjax.sweep", None, "__main__", True)
 
 def test_the_line_for_ssh_is_said_where_there_is_no_display(monkeypatch, capsys):
     monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+    here = session()
+    here.live()
+    here.page.close()
+    assert "from another machine" not in capsys.readouterr().err
     monkeypatch.setenv("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.7 22")
     monkeypatch.setenv("USER", "ada")
     lived = session()

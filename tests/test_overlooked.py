@@ -406,7 +406,9 @@ def test_a_number_of_each_row_that_dominates_is_said(tmp_path):
     frame = pd.DataFrame({"account": rng.permutation(10**6)[:200], "a": rng.normal(size=200)})
     frame["y"] = frame["account"] / 1e5 + 0.1 * frame["a"]
     pj.search(pj.supervised(frame, target="y", validation=0.3), RATE, trials=2, epochs=20, out=tmp_path / "run")
-    assert "the column 'account' has another whole number in each row" in text_of(tmp_path / "run/report.html")
+    page = text_of(tmp_path / "run/report.html")
+    assert "the column 'account' has another whole number in each row" in page
+    assert "leave it out (--drop account)" in page
 
 
 MESSY = """,id,day,city,area,rooms,empty,same,price

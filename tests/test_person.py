@@ -147,6 +147,17 @@ def test_a_stop_holds_until_it_is_lifted(tmp_path):
     assert lifted.trials["status"].to_pylist() == ["ok"] * 8
 
 
+def test_stopping_the_last_trials_ends_the_search_which_may_be_resumed(tmp_path):
+    results, page = search({2: [Change("stop", trial) for trial in range(8)]}, out=tmp_path / "run")
+    assert outcomes(page) == [None] * 8
+    assert results.trials["status"].to_pylist() == ["stopped"] * 8
+    again, _ = search(out=tmp_path / "run", resume=True)
+    assert again.trials["status"].to_pylist() == ["stopped"] * 8
+    lifted, page = search({0: [Change("lift", trial) for trial in range(8)]}, out=tmp_path / "run", resume=True)
+    assert outcomes(page) == [None] * 8
+    assert lifted.members["loss"].tobytes() == search()[0].members["loss"].tobytes()
+
+
 def test_it_works_beside_halving():
     """A stopped trial is left out of later rungs, a changed one trains on, a clone takes part in the next rung."""
     scheduler = pj.halving(min_epochs=2)
@@ -246,6 +257,18 @@ def test_a_paused_search_waits_and_then_goes_on_with_what_was_asked_for_meanwhil
     assert page.waited == 2
     assert outcomes(page) == [None]
     assert results.done[A].max() == 2
+
+
+def test_a_paused_search_can_be_stopped():
+    class Paused(Scripted):
+        def decision(self, decision, trials):
+            super().decision(decision, trials)
+            self.person.ask(Change("pause"))
+            threading.Timer(0.2, self.person.stop.set).start()
+
+    results = pj.search(TASK, SPACE, trials=8, epochs=EPOCHS, seed=2, folds=2, live=Paused({}))
+    assert results.done.max() == 1
+    assert results.trials["status"].to_pylist() == ["stopped"] * 8
 
 
 def test_a_steered_run_takes_no_more_epochs(tmp_path):

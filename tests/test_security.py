@@ -84,6 +84,7 @@ def test_a_flipped_byte_changes_nothing_unseen(run, name):
             continue
         assert now == told, at
     assert found > 0.6 * len(places)
+    assert found == len(places) or path.suffix == ".json", "no layout of arrays and tables says nothing"
 
 
 NO_FILES = (b"", b"\0" * 64, b"[" * 100_000, b"{", b"PAR1" + b"\xff" * 64 + b"PAR1")
@@ -93,7 +94,7 @@ NO_FILES = (b"", b"\0" * 64, b"[" * 100_000, b"{", b"PAR1" + b"\xff" * 64 + b"PA
 def test_files_that_are_no_files_are_refused_in_one_line(run, name):
     for content in NO_FILES:
         (run / name).write_bytes(content)
-        with refused(""):
+        with refused(name):
             pj.Results.load(run)
 
 

@@ -1,4 +1,7 @@
-"""What a trial is, is written where it happens, in one column, and read alike everywhere."""
+"""What a trial is, is written where it happens, in one column, and read alike everywhere.
+
+`popjax.engine.backends.renewable_executor`: what an executor says of itself, so that a unit of work is one member's.
+"""
 
 import json
 from concurrent.futures import Future
@@ -11,6 +14,7 @@ from conftest import refused
 from stopping import edit
 
 import popjax as pj
+from popjax.engine.backends.renewable_executor import Traits
 
 CURVES = np.array(
     [
@@ -31,6 +35,8 @@ def epoch(at, hparams, data):
 
 class Loses:
     """Takes no work of trial 3 after epoch 4."""
+
+    traits = Traits(seconds=1e-9)  # units of one member and epoch each
 
     def submit(self, fn, *args):
         if 3 in args[0].members.trial and args[0].epoch >= 4:

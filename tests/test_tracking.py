@@ -159,6 +159,21 @@ def test_a_tracker_that_fails_changes_nothing(at, rows, capsys):
     assert writer.called.count("close") == 1
 
 
+def test_no_search_waits_for_a_slow_tracker(rows, capsys, monkeypatch):
+    """It is left behind, and that is said."""
+    monkeypatch.setattr(tracker, "PATIENCE", 0.1)
+    over = threading.Event()
+
+    class Slow(Broken):
+        def begin(self, name, config):
+            over.wait(60)
+
+    there = search(rows, callbacks=[Tracker(Slow(None))])
+    over.set()
+    assert there.best is not None
+    assert "popjax: Slow is not done after 0 s; it is left behind" in capsys.readouterr().err
+
+
 def apart(directory):
     """TensorBoard's writer in a process of its own."""
     return Tracker(Apart(TensorBoard, directory=str(directory)), 2, "TensorBoard")
@@ -179,6 +194,12 @@ def test_a_writer_in_a_process_of_its_own_is_told_the_same(rows, tmp_path, monke
         told.append((series, [text.string_val[0] for text in texts], curves))
         shutil.rmtree(tmp_path / "run")
     assert told[0] == told[1]
+
+
+def test_what_fails_in_a_process_of_its_own_is_said_as_anywhere(rows, tmp_path, capsys):
+    (tmp_path / "board").write_text("a file where a directory is to be")
+    assert search(rows, callbacks=[apart(tmp_path / "board")]).best is not None
+    assert "popjax: the tracker TensorBoard raised RuntimeError: NotADirectoryError: " in capsys.readouterr().err
 
 
 @pytest.mark.kill
